@@ -1,0 +1,162 @@
+"""Who: organisations, their domains and people, the contacts who are alerted, and the audit."""
+
+from __future__ import annotations
+
+from zoneinfo import available_timezones
+
+from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+from django_stubs_ext.db.models import TypedModelMeta
+
+
+def validate_time_zone(name: str) -> None:
+    """Raise ValidationError unless `name` is an IANA time zone."""
+    if name not in available_timezones():
+        raise ValidationError(
+            _("“%(name)s” is not a time zone. Use a name such as Europe/Berlin."), params={"name": name}
+        )
+
+
+class TimeZoneField(models.CharField[str, str]):
+    """An IANA time zone name."""
+
+    def __init__(self, **kwargs: object) -> None:
+        options: dict[str, object] = {"max_length": 64, "default": "UTC", "validators": [validate_time_zone]}
+        super().__init__(**(options | kwargs))  # type: ignore[arg-type]
+
+
+class User(AbstractUser):
+    """Somebody who signs in to the console. `is_superuser` is the platform administrator."""
+
+    time_zone = TimeZoneField()
+
+
+class AccountQuerySet(models.QuerySet["Account"]):
+    def visible_to(self, user: User) -> AccountQuerySet:
+        """The accounts that `user` may know of: all for the platform administrator, else by membership."""
+        return self if user.is_superuser else self.filter(memberships__user=user)
+
+
+class Account(models.Model):
+    """One organisation. Its row is also the lock under which every decision for it is made."""
+
+    name = models.CharField(max_length=80, help_text=_("Short: it stands in every SMS."))
+    slug = models.SlugField(unique=True)
+    time_zone = TimeZoneField()
+    is_demo = models.BooleanField(default=False, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = AccountQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MailDomain(models.Model):
+    """A domain whose mail the gateway accepts for the account (lower case, A-label form)."""
+
+    class Policy(models.TextChoices):
+        KNOWN = "known", _("Known recipients only")
+        ALL = "all", _("Accept all")
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="domains")
+    name = models.CharField(max_length=253, unique=True)
+    policy = models.CharField(max_length=8, choices=Policy, default=Policy.KNOWN)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """The role of a user in an account."""
+
+    class Role(models.TextChoices):
+        ADMINISTRATOR = "administrator", _("Administrator")
+        SUPPORT = "support", _("Support")
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    account = models.ForeignKey(Account, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role)
+
+    class Meta(TypedModelMeta):
+        constraints = [
+            models.UniqueConstraint(fields=["user", "account"], name="one_role_per_user_and_account")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class Person(models.Model):
+    """A mailbox owner of the account."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="people")
+    name = models.CharField(max_length=120)
+    address = models.EmailField(unique=True, help_text=_("Mailbox address, lower case."))
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.address}>"
+
+
+class Contact(models.Model):
+    """An administrator who is alerted. How to reach them is in `notifications.ContactPoint`."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="contacts")
+    user = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="contacts")
+    name = models.CharField(max_length=120)
+    time_zone = TimeZoneField(help_text=_("Times in alerts are told in this zone."))
+    active = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AuditEntry(models.Model):
+    """One decision of a person, a rule or the clock. Append-only; each row's hash covers the one before.
+
+    Numbered per account without gaps under the account lock. The feed of these rows is what timelines,
+    history and webhooks read: a message's own progress is not here.
+    """
+
+    class By(models.TextChoices):
+        USER = "user", _("User")
+        CONTACT = "contact", _("Contact, by link")
+        SCHEDULER = "scheduler", _("Scheduler")
+        API = "api", _("API")
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="audit")
+    number = models.PositiveBigIntegerField()
+    at = models.DateTimeField()
+    by = models.CharField(max_length=16, choices=By)
+    actor_id = models.BigIntegerField(
+        null=True, blank=True, help_text=_("Primary key of the user or contact.")
+    )
+    actor_name = models.CharField(max_length=120)
+    ip_address = models.GenericIPAddressField(null=True, blank=True)
+    action = models.CharField(max_length=48, help_text=_("Such as event.activated or pause.started."))
+    subject = models.CharField(
+        max_length=160, blank=True, help_text=_("What was acted on, such as event:12.")
+    )
+    before = models.CharField(max_length=160, blank=True)
+    after = models.CharField(max_length=160, blank=True)
+    reason = models.TextField(blank=True)
+    details = models.JSONField(default=dict)
+    request_key = models.CharField(max_length=64, null=True, blank=True)
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta(TypedModelMeta):
+        verbose_name_plural = "audit entries"
+        constraints = [
+            models.UniqueConstraint(fields=["account", "number"], name="audit_number_once"),
+            models.UniqueConstraint(fields=["account", "request_key"], name="audit_request_once"),
+        ]
+        indexes = [
+            models.Index(fields=["account", "at"]),
+            models.Index(fields=["account", "subject", "number"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.action}"

@@ -1,0 +1,299 @@
+"""What is stored of mail: routes and their state, messages, recipients, attempts, pauses."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+from django_stubs_ext.db.models import TypedModelMeta
+
+from accounts.models import Account, MailDomain
+
+
+class DeliverySettings(models.Model):
+    """The numbers of an account that have to do with mail."""
+
+    account = models.OneToOneField(
+        Account, models.CASCADE, primary_key=True, related_name="delivery_settings"
+    )
+    queue_hours = models.PositiveSmallIntegerField(
+        _("queue lifetime in hours"),
+        default=96,
+        validators=[MinValueValidator(1), MaxValueValidator(720)],
+        help_text=_(
+            "A message that could not be delivered for so long goes back to its sender. "
+            "Paused time does not count."
+        ),
+    )
+
+    def __str__(self) -> str:
+        return f"delivery settings of {self.account}"
+
+
+class Route(models.Model):
+    """How to reach a mail server. One account has one inbound route for each mail server it runs."""
+
+    class Kind(models.TextChoices):
+        INBOUND = "inbound", _("Inbound: to the account's mail server")
+        OUTBOUND = "outbound", _("Outbound")
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="routes")
+    name = models.CharField(max_length=80)
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.INBOUND)
+    max_connections = models.PositiveSmallIntegerField(
+        default=20, validators=[MinValueValidator(1), MaxValueValidator(200)]
+    )
+    canary_first_seconds = models.FloatField(
+        default=30,
+        help_text=_("While the route is down, the first canary message is tried after so many seconds."),
+    )
+    canary_max_seconds = models.FloatField(default=120, help_text=_("The longest time between two canaries."))
+
+    class Meta(TypedModelMeta):
+        constraints = [models.UniqueConstraint(fields=["account", "name"], name="route_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RouteHost(models.Model):
+    """One host of a route; the next in order of preference is tried when one fails."""
+
+    class Tls(models.TextChoices):
+        OPPORTUNISTIC = "opportunistic", _("STARTTLS when offered")
+        REQUIRED = "required", _("STARTTLS required")
+        VERIFIED = "verified", _("STARTTLS required, certificate verified")
+
+    route = models.ForeignKey(Route, models.CASCADE, related_name="hosts")
+    preference = models.PositiveSmallIntegerField(default=10, help_text=_("Lower is tried first."))
+    hostname = models.CharField(max_length=253)
+    port = models.PositiveIntegerField(
+        default=25, validators=[MinValueValidator(1), MaxValueValidator(65535)]
+    )
+    tls = models.CharField(max_length=16, choices=Tls, default=Tls.OPPORTUNISTIC)
+
+    class Meta(TypedModelMeta):
+        ordering = ("preference", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.hostname}:{self.port}"
+
+
+class NextHop(models.Model):
+    """The state of where a route leads. Inbound routes have one (`domain` empty): the mail server.
+
+    Outbound, each recipient domain is a next hop of its own, so that one dead domain stops no other.
+    `delivery.rules` says how the state moves.
+    """
+
+    class State(models.TextChoices):
+        UP = "up", _("Flowing")
+        DOWN = "down", _("Server down")
+        RECOVERING = "recovering", _("Recovering")
+        SUSPECT = "suspect", _("Suspect")
+
+    route = models.ForeignKey(Route, models.CASCADE, related_name="next_hops")
+    domain = models.CharField(max_length=253, blank=True)
+    state = models.CharField(max_length=12, choices=State, default=State.UP)
+    state_since = models.DateTimeField()
+    failures = models.PositiveIntegerField(default=0, help_text=_("Host failures in a row."))
+    canary_successes = models.PositiveSmallIntegerField(default=0)
+    refusals = models.PositiveSmallIntegerField(default=0, help_text=_("Known recipients refused in a row."))
+    not_before = models.DateTimeField(null=True, blank=True, help_text=_("No attempt before this instant."))
+    connections = models.PositiveSmallIntegerField(
+        default=1, help_text=_("Connections allowed while recovering.")
+    )
+    backlog_before = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text=_("While recovering: what was accepted before this instant is backlog."),
+    )
+    last_success_at = models.DateTimeField(null=True, blank=True)
+    last_failure_at = models.DateTimeField(null=True, blank=True)
+    last_reply = models.TextField(
+        blank=True, help_text=_("The server's words, or ours, at the last host failure.")
+    )
+    offered_size = models.PositiveBigIntegerField(null=True, blank=True)
+    offered_smtputf8 = models.BooleanField(default=False)
+
+    class Meta(TypedModelMeta):
+        constraints = [models.UniqueConstraint(fields=["route", "domain"], name="next_hop_once")]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.domain}".strip()
+
+
+class KnownRecipient(models.Model):
+    """An address that the gateway accepts besides those of people: imported, alias or learned."""
+
+    class Source(models.TextChoices):
+        IMPORTED = "imported", _("Imported")
+        ALIAS = "alias", _("Alias")
+        LEARNED = "learned", _("Learned from a delivery")
+
+    domain = models.ForeignKey(MailDomain, models.CASCADE, related_name="known_recipients")
+    address = models.CharField(max_length=320, unique=True, help_text=_("Lower case."))
+    source = models.CharField(max_length=8, choices=Source)
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class Message(models.Model):
+    """A message as it was accepted for one account. Its bytes are in MessageContent."""
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="messages")
+    accepted_at = models.DateTimeField()
+    sender = models.CharField(max_length=320, blank=True, help_text=_("Envelope sender; empty is <>."))
+    size = models.PositiveBigIntegerField(help_text=_("Bytes as stored."))
+    smtputf8 = models.BooleanField(default=False)
+    body_8bit = models.BooleanField(default=False, help_text=_("Sent with BODY=8BITMIME."))
+    ret = models.CharField(max_length=4, blank=True, help_text=_("RFC 3461 RET: FULL or HDRS."))
+    envid = models.CharField(max_length=100, blank=True, help_text=_("RFC 3461 ENVID."))
+    client_address = models.GenericIPAddressField()
+    helo = models.CharField(max_length=255, blank=True)
+    tls = models.CharField(max_length=40, blank=True, help_text=_("TLS version of the incoming session."))
+    # For people who search the queue; taken from the headers as far as they can be read.
+    message_id = models.CharField(max_length=255, blank=True, db_index=True)
+    subject = models.CharField(max_length=255, blank=True)
+    header_from = models.CharField(max_length=255, blank=True)
+
+    class Meta(TypedModelMeta):
+        indexes = [models.Index(fields=["account", "accepted_at"])]
+
+    def __str__(self) -> str:
+        return f"message {self.pk}"
+
+
+class MessageContent(models.Model):
+    """The bytes of a message, with the gateway's Received line in front, otherwise untouched."""
+
+    message = models.OneToOneField(Message, models.CASCADE, primary_key=True, related_name="content")
+    data = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"content of message {self.message_id}"
+
+
+class RecipientQuerySet(models.QuerySet["Recipient"]):
+    def waiting(self) -> RecipientQuerySet:
+        """Not yet final: queued, being sent, held or in quarantine."""
+        return self.filter(state__in=Recipient.WAITING)
+
+    def due(self, next_hop_id: int, now: datetime) -> RecipientQuerySet:
+        """Queued for the next hop and ripe for an attempt, oldest attempt time first."""
+        return self.filter(
+            next_hop_id=next_hop_id, state=Recipient.State.QUEUED, next_attempt_at__lte=now
+        ).order_by("next_attempt_at", "pk")
+
+
+class Recipient(models.Model):
+    """One RCPT of a message: the unit of delivery, of counting and of reconciliation."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("Queued")
+        SENDING = "sending", _("Sending")
+        HELD = "held", _("Held")
+        QUARANTINED = "quarantined", _("Quarantined")
+        DELIVERED = "delivered", _("Delivered")
+        BOUNCED = "bounced", _("Bounced")
+        REJECTED = "rejected", _("Rejected, sender not told")
+        EXPIRED = "expired", _("Expired, bounce due")
+
+    WAITING = (State.QUEUED, State.SENDING, State.HELD, State.QUARANTINED, State.EXPIRED)
+    FINAL = (State.DELIVERED, State.BOUNCED, State.REJECTED)
+
+    message = models.ForeignKey(Message, models.CASCADE, related_name="recipients")
+    next_hop = models.ForeignKey(NextHop, models.PROTECT, related_name="recipients")
+    address = models.CharField(max_length=320)
+    state = models.CharField(max_length=12, choices=State, default=State.QUEUED)
+    accepted_at = models.DateTimeField()
+    next_attempt_at = models.DateTimeField()
+    expires_at = models.DateTimeField(
+        help_text=_("On the account's running clock: wall time less all time paused before.")
+    )
+    attempts = models.PositiveIntegerField(default=0, help_text=_("Attempts that were about this recipient."))
+    faults = models.PositiveSmallIntegerField(default=0, help_text=_("Times our own code failed on it."))
+    claimed_by = models.CharField(max_length=64, blank=True, help_text=_("The courier that is sending it."))
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    final_at = models.DateTimeField(null=True, blank=True)
+    last_reply = models.TextField(blank=True)
+    notify = models.CharField(max_length=28, blank=True, help_text=_("RFC 3461 NOTIFY."))
+    orcpt = models.CharField(max_length=500, blank=True, help_text=_("RFC 3461 ORCPT."))
+
+    objects = RecipientQuerySet.as_manager()
+
+    class Meta(TypedModelMeta):
+        indexes = [
+            models.Index(fields=["next_hop", "state", "next_attempt_at", "id"], name="recipient_due"),
+            models.Index(
+                fields=["next_hop", "accepted_at"],
+                name="recipient_waiting",
+                condition=Q(state__in=["queued", "sending", "held", "quarantined", "expired"]),
+            ),
+            models.Index(
+                fields=["next_hop", "expires_at"], name="recipient_expiry", condition=Q(state="queued")
+            ),
+            models.Index(fields=["claimed_by"], name="recipient_claimed", condition=Q(state="sending")),
+            models.Index(fields=["next_hop", "state", "final_at"], name="recipient_final"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address} ({self.state})"
+
+
+class Attempt(models.Model):
+    """One try for one recipient, with the server's own words. Never changed."""
+
+    class Result(models.TextChoices):
+        DELIVERED = "delivered", _("Delivered")
+        DEFERRED = "deferred", _("Deferred")
+        REFUSED = "refused", _("Refused for good")
+        HOST_FAILURE = "host_failure", _("Mail server failed")
+        FAULT = "fault", _("Fault of our own")
+
+    recipient = models.ForeignKey(Recipient, models.CASCADE, related_name="attempt_log")
+    next_hop = models.ForeignKey(NextHop, models.CASCADE, related_name="attempts")
+    at = models.DateTimeField(help_text=_("When the result was known."))
+    duration_ms = models.PositiveIntegerField()
+    host = models.CharField(max_length=260, blank=True)
+    result = models.CharField(max_length=12, choices=Result)
+    stage = models.CharField(
+        max_length=12, help_text=_("connect, banner, ehlo, starttls, auth, mail, rcpt, data or end.")
+    )
+    code = models.PositiveSmallIntegerField(null=True, blank=True)
+    reply = models.TextField(blank=True)
+
+    class Meta(TypedModelMeta):
+        indexes = [models.Index(fields=["next_hop", "at", "result"], name="attempt_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.result} at {self.stage}"
+
+
+class Pause(models.Model):
+    """Inbound deliveries of an account are held back, from `started_at` until `ended_at`."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="pauses")
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    started_by = models.CharField(max_length=120)
+    ended_by = models.CharField(max_length=120, blank=True)
+    reason = models.TextField(blank=True)
+
+    class Meta(TypedModelMeta):
+        constraints = [
+            models.UniqueConstraint(fields=["account"], condition=Q(ended_at=None), name="one_open_pause"),
+            models.CheckConstraint(
+                condition=Q(ended_at=None) | Q(ended_at__gte=models.F("started_at")), name="pause_forwards"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"pause since {self.started_at:%Y-%m-%d %H:%M}"
+
+    def length(self, now: datetime) -> timedelta:
+        return (self.ended_at or now) - self.started_at

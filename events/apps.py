@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class EventsConfig(AppConfig):
+    """Decides: continuity events, manage links, the alert policy and the portal."""
+
+    name = "events"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class NotificationsConfig(AppConfig):
+    """Tells: the outbox of alerts, contact points, transports, suspensions."""
+
+    name = "notifications"
+    default_auto_field = "django.db.models.BigAutoField"

