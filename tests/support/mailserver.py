@@ -1,0 +1,396 @@
+"""A mail server on loopback that speaks real SMTP and misbehaves on demand.
+
+    with MailServer() as server:
+        server.reply("rcpt", "550 5.1.1 No such user", to="ghost@")      # for ever, where the address matches
+        server.reply("end", "451 4.3.0 Try later", times=1)              # once
+        server.reply("data", HANG)                                       # never answers
+        server.reply("body", CLOSE)                                      # hangs up amid the content
+        server.reply("end", CLOSE, keep=True)                            # keeps it, hangs up instead of 250
+        ...
+        server.wait_for(3)                                               # three messages or AssertionError
+        server.stop(); server.start()                                    # refused; then the same port
+
+Stages: banner, ehlo, starttls, mail, rcpt, data, body (content is coming), end (after the dot), rset.
+Everything runs in a thread of its own; all methods may be called from any thread. The first rule that
+matches wins; without one the answer is friendly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import re
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+HANG = "hang"
+CLOSE = "close"
+
+
+@dataclass(frozen=True)
+class Received:
+    """One message answered with 250 (or kept by a rule). `data` is without dot-stuffing."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    data: bytes
+    mail_parameters: str
+    rcpt_parameters: tuple[str, ...]
+    tls: bool
+    session: int
+
+    def header(self, name: str) -> str:
+        """The first value of a header, or an empty string."""
+        found = re.search(
+            rb"(?im)^" + name.encode() + rb":[ \t]*([^\r\n]*)", self.data.partition(b"\r\n\r\n")[0]
+        )
+        return found[1].decode("utf-8", "replace") if found else ""
+
+
+@dataclass
+class Rule:
+    stage: str
+    text: str
+    times: int | None = None
+    to: str = ""
+    keep: bool = False
+    delay: float = 0.0
+
+
+@dataclass
+class MailServer:
+    """`extensions` are the EHLO lines; with `tls` STARTTLS is offered with a certificate for localhost."""
+
+    extensions: tuple[str, ...] = (
+        "PIPELINING",
+        "SIZE 52428800",
+        "8BITMIME",
+        "SMTPUTF8",
+        "DSN",
+        "ENHANCEDSTATUSCODES",
+    )
+    tls: bool = False
+    port: int = 0
+    messages: list[Received] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    sessions: int = 0
+    open_sessions: int = 0
+    most_sessions: int = 0
+    _rules: list[Rule] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Condition()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="mailserver", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._context = server_context() if self.tls else None
+
+    # --- what tests use ----------------------------------------------------------------------------------
+
+    def __enter__(self) -> MailServer:
+        self._thread.start()
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def start(self) -> None:
+        """Listen; on the same port as before if it was stopped."""
+        self._call(self._start())
+
+    def stop(self) -> None:
+        """Cut all connections and refuse new ones."""
+        self._call(self._stop())
+
+    def reply(
+        self,
+        stage: str,
+        text: str,
+        *,
+        times: int | None = None,
+        to: str = "",
+        keep: bool = False,
+        delay: float = 0.0,
+    ) -> None:
+        """Answer `text` at a stage, `times` times (None: always), where the command line contains `to`.
+
+        `delay` is in seconds, before the answer. An empty `text` only delays the friendly answer.
+        """
+        with self._lock:
+            self._rules.append(Rule(stage, text, times, to, keep, delay))
+
+    def behave(self) -> None:
+        """Forget all rules."""
+        with self._lock:
+            self._rules.clear()
+
+    def wait_for(self, count: int, seconds: float = 10) -> list[Received]:
+        """Wait until `count` messages have arrived; AssertionError at the deadline."""
+        self.wait_until(lambda: len(self.messages) >= count, seconds, f"{count} messages")
+        return self.messages
+
+    def wait_until(
+        self, condition: Callable[[], bool], seconds: float = 10, what: str = "the condition"
+    ) -> None:
+        """Wait for something about this server; woken at each command and message."""
+        deadline = time.monotonic() + seconds
+        with self._lock:
+            while not condition():
+                left = deadline - time.monotonic()
+                assert left > 0, f"{what} not seen in {seconds} s; {len(self.messages)} messages arrived"
+                self._lock.wait(min(left, 0.2))
+
+    def count_by_message_id(self) -> Counter[str]:
+        return Counter(message.header("Message-ID") for message in self.messages)
+
+    # --- the server --------------------------------------------------------------------------------------
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _start(self) -> None:
+        # Not asyncio's own reuse_address, so that the port stays ours between stop() and start().
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, sock=listener, limit=2**20, backlog=512)
+
+    async def _stop(self) -> None:
+        if self._server:
+            self._server.close()
+            self._server = None
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        with self._lock:
+            self.sessions += 1
+            self.open_sessions += 1
+            self.most_sessions = max(self.most_sessions, self.open_sessions)
+            session = self.sessions
+        try:
+            await Session(self, reader, writer, session).run()
+        except (
+            ConnectionError,
+            asyncio.IncompleteReadError,
+            ssl.SSLError,
+            asyncio.CancelledError,
+            TimeoutError,
+        ):
+            pass
+        finally:
+            with self._lock:
+                self.open_sessions -= 1
+                self._lock.notify_all()
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    def _rule(self, stage: str, line: str) -> Rule | None:
+        with self._lock:
+            self.commands.append(line)
+            self._lock.notify_all()
+            for rule in self._rules:
+                if rule.stage == stage and rule.to.lower() in line.lower() and rule.times != 0:
+                    if rule.times:
+                        rule.times -= 1
+                    return rule
+        return None
+
+    def _keep(self, message: Received) -> None:
+        with self._lock:
+            self.messages.append(message)
+            self._lock.notify_all()
+
+
+class Session:
+    """One client."""
+
+    def __init__(
+        self, server: MailServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        self.server, self.reader, self.writer, self.number = server, reader, writer, number
+        self.secure = False
+        self.keep = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sender: str | None = None
+        self.mail_parameters = ""
+        self.recipients: list[str] = []
+        self.rcpt_parameters: list[str] = []
+
+    async def answer(self, stage: str, line: str, friendly: str) -> str:
+        """Send the scripted or the friendly reply; return its text. Raises ConnectionError to hang up."""
+        rule = self.server._rule(stage, line)
+        self.keep = bool(rule and rule.keep)
+        if rule and rule.delay:
+            await asyncio.sleep(rule.delay)
+        text = rule.text if rule and rule.text else friendly
+        if text in (HANG, CLOSE):
+            if self.keep:
+                self.file(self.content)
+            if text == HANG:
+                await asyncio.Event().wait()
+            raise ConnectionError("asked to hang up")
+        if text:
+            self.writer.write(text.encode() + b"\r\n")
+            await self.writer.drain()
+        if text.startswith("421"):
+            raise ConnectionError("said 421")
+        return text
+
+    async def run(self) -> None:
+        if not (await self.answer("banner", "", "220 test.example ESMTP")).startswith("220"):
+            return
+        while True:
+            raw = await self.reader.readline()
+            if not raw:
+                return
+            line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
+            verb = line.split(" ", 1)[0].upper()
+            handler = getattr(self, f"on_{verb.lower()}", None)
+            if verb == "QUIT":
+                self.writer.write(b"221 2.0.0 Bye\r\n")
+                await self.writer.drain()
+                return
+            if handler is None:
+                self.writer.write(b"500 5.5.2 What?\r\n")
+            else:
+                await handler(line)
+
+    async def on_ehlo(self, line: str) -> None:
+        self._reset()
+        offers = ["test.example", *self.server.extensions]
+        if self.server._context and not self.secure:
+            offers.append("STARTTLS")
+        lines = [f"250-{offer}" for offer in offers[:-1]] + [f"250 {offers[-1]}"]
+        await self.answer("ehlo", line, "\r\n".join(lines))
+
+    async def on_starttls(self, line: str) -> None:
+        if self.server._context is None:
+            await self.answer("starttls", line, "502 5.5.1 Not offered")
+        elif (await self.answer("starttls", line, "220 2.0.0 Go ahead")).startswith("220"):
+            await self.writer.start_tls(self.server._context)
+            self.secure = True
+
+    async def on_mail(self, line: str) -> None:
+        if (await self.answer("mail", line, "250 2.1.0 Ok")).startswith("250"):
+            self._reset()
+            self.sender, self.mail_parameters = path_of(line)
+
+    async def on_rcpt(self, line: str) -> None:
+        if self.sender is None:
+            self.writer.write(b"503 5.5.1 MAIL first\r\n")
+        elif (await self.answer("rcpt", line, "250 2.1.5 Ok")).startswith("25"):
+            address, parameters = path_of(line)
+            self.recipients.append(address)
+            self.rcpt_parameters.append(parameters)
+
+    async def on_rset(self, line: str) -> None:
+        self._reset()
+        await self.answer("rset", line, "250 2.0.0 Ok")
+
+    async def on_noop(self, line: str) -> None:
+        await self.answer("noop", line, "250 2.0.0 Ok")
+
+    async def on_data(self, line: str) -> None:
+        if not self.recipients:
+            self.writer.write(b"503 5.5.1 RCPT first\r\n")
+            return
+        if not (await self.answer("data", line, "354 Go on")).startswith("354"):
+            return
+        await self.answer("body", "", "")
+        lines = []
+        while True:
+            part = await self.reader.readuntil(b"\r\n")
+            if part == b".\r\n":
+                break
+            lines.append(part[1:] if part.startswith(b".") else part)
+        self.content = b"".join(lines)
+        reply = await self.answer("end", "", f"250 2.0.0 Ok: queued as {self.number}")
+        if reply.startswith("250") or self.keep:
+            self.file(self.content)
+        self._reset()
+
+    def file(self, data: bytes) -> None:
+        self.server._keep(
+            Received(
+                self.sender or "",
+                tuple(self.recipients),
+                data,
+                self.mail_parameters,
+                tuple(self.rcpt_parameters),
+                self.secure,
+                self.number,
+            )
+        )
+
+
+def path_of(line: str) -> tuple[str, str]:
+    """The address between the angle brackets of MAIL or RCPT, and the parameters after it."""
+    path, _, parameters = line.partition(":")[2].strip().partition(">")
+    return path.lstrip("<"), parameters.strip()
+
+
+def free_port() -> int:
+    """A loopback port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def server_context() -> ssl.SSLContext:
+    """A TLS context with a self-signed certificate for localhost, made now."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as directory, contextlib.suppress(FileNotFoundError):
+        pem = Path(directory) / "server.pem"
+        pem.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+        context.load_cert_chain(pem)
+    return context
