@@ -60,7 +60,7 @@ _worker = os.environ.get("PYTEST_XDIST_WORKER", "")
 _number = int(_worker.removeprefix("gw")) + 1 if _worker else 0
 os.environ["DATA_DIR"] = str(_directory / f"data{_number}")
 os.environ["REDIS_URL"] = f"unix://{_directory / 'redis.sock'}?db={_number}"
-os.environ["SECRET_KEY"] = "only-for-tests"
+os.environ["SECRET_KEY"] = "only-for-tests-" * 3
 for _name in ("ALERT_EMAIL_URL", "ALERT_SMS_URL", "BASE_URL", "DEMO", "DEBUG"):
     os.environ.pop(_name, None)
 Path(os.environ["DATA_DIR"]).mkdir(exist_ok=True)
