@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -178,10 +179,23 @@ class MessageContent(models.Model):
         return f"content of message {self.message_id}"
 
 
+def _state_is_one_of(states: Sequence[str]) -> models.Func:
+    """`state IN (…)` in literals: SQLite uses a partial index only for the very words of its condition."""
+    listed = ", ".join(f"'{state!s}'" for state in states)
+    operator = f"= {listed}" if len(states) == 1 else f"IN ({listed})"
+    return models.Func(
+        models.F("state"), template=f"(%(expressions)s {operator})", output_field=models.BooleanField()
+    )
+
+
 class RecipientQuerySet(models.QuerySet["Recipient"]):
     def waiting(self) -> RecipientQuerySet:
-        """Not yet final: queued, being sent, held or in quarantine."""
-        return self.filter(state__in=Recipient.WAITING)
+        """Not yet final: queued, being sent, held, in quarantine or with a bounce due."""
+        return self.filter(_state_is_one_of(Recipient.WAITING))
+
+    def still_queued(self) -> RecipientQuerySet:
+        """Queued, in the words that let `recipient_expiry` answer."""
+        return self.filter(_state_is_one_of((Recipient.State.QUEUED,)))
 
     def due(self, next_hop_id: int, now: datetime) -> RecipientQuerySet:
         """Queued for the next hop and ripe for an attempt, oldest attempt time first."""
