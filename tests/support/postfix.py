@@ -1,0 +1,264 @@
+"""A real mail server for tests: Postfix takes the mail, Dovecot shows it over IMAP.
+
+Both run from the Debian packages, with configuration, queue and mailboxes of their own in a temporary
+directory and on free ports of 127.0.0.1. Nothing under /etc is read or changed. Needs root, because
+Postfix and Dovecot change to their own users.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.processes import Process, Processes, free_port, listens, wait_until
+
+MAIL_USER = "nobody"
+PASSWORD = "only-for-tests"
+QUEUE_DIRECTORIES = "incoming active deferred defer bounce corrupt hold saved trace flush pid private"
+
+MAIN_CF = """
+compatibility_level = 3.6
+queue_directory = {base}/queue
+data_directory = {base}/data
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = {base}/postfix-mail.log
+maillog_file_prefixes = {base}
+myhostname = mail.test
+mydestination =
+mynetworks =
+inet_protocols = ipv4
+inet_interfaces = loopback-only
+alias_maps =
+alias_database =
+disable_dns_lookups = yes
+smtpd_peername_lookup = no
+smtpd_relay_restrictions = reject_unauth_destination
+default_transport = error:5.1.2 this test server sends nothing
+virtual_mailbox_domains = {domains}
+virtual_mailbox_maps = texthash:{base}/mailboxes
+virtual_mailbox_base = {base}/mail
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+virtual_mailbox_limit = 0
+message_size_limit = 52428800
+in_flow_delay = 0
+smtputf8_enable = yes
+# Leave messages as they come.
+local_header_rewrite_clients =
+message_drop_headers =
+"""
+
+MASTER_CF = """
+127.0.0.1:{port} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+DOVECOT_CONF = """
+base_dir = {base}/run
+state_dir = {base}/state
+log_path = {base}/dovecot-mail.log
+protocols = imap
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+first_valid_uid = 1
+mail_location = maildir:~
+mail_max_userip_connections = 100
+login_trusted_networks = 127.0.0.1/32
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+passdb {{
+  driver = static
+  args = password={password}
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={base}/mail/%u
+}}
+"""
+
+
+def available() -> bool:
+    """Whether Postfix and Dovecot are installed and this process may start them."""
+    return os.geteuid() == 0 and bool(
+        shutil.which("postconf", path=_PATH) and shutil.which("dovecot", path=_PATH)
+    )
+
+
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A message as IMAP shows it. `queue_id` is Postfix's: the same one twice is Postfix's own repeat."""
+
+    address: str
+    message_id: str
+    queue_id: str
+    content: bytes
+
+
+class MailServer:
+    """Postfix and Dovecot with one mailbox for each address. Dovecot stays up while Postfix is stopped."""
+
+    def __init__(self, base: Path, processes: Processes, addresses: Sequence[str]) -> None:
+        self.base, self.addresses = base, list(addresses)
+        self.port, self.imap_port = free_port(), free_port()
+        self._processes = processes
+        self._postfix: Process | None = None
+        self._prepare()
+        command = shutil.which("dovecot", path=_PATH) or "dovecot"
+        self._dovecot = processes.start("dovecot", command, "-F", "-c", str(base / "dovecot.conf"))
+
+    def start(self) -> None:
+        """Start Postfix and wait until it takes connections."""
+        assert self._postfix is None
+        master = f"{_daemons()}/master"
+        self._postfix = self._processes.start("postfix", master, "-c", str(self.base), "-d")
+        wait_until(lambda: listens(self.port), "Postfix listens")
+        wait_until(lambda: listens(self.imap_port), "Dovecot listens")
+
+    def stop(self) -> None:
+        """Stop Postfix as `postfix stop` does: open connections end at once, the queue stays on disk."""
+        assert self._postfix is not None
+        self._postfix.stop()
+        self._postfix = None
+        assert not listens(self.port)
+
+    def end(self) -> None:
+        """End both for good; Dovecot takes seconds over an orderly stop, so it is killed."""
+        self._dovecot.kill()
+        if self._postfix is not None:
+            self.stop()
+
+    def log(self) -> str:
+        """What Postfix wrote to its log."""
+        return (self.base / "postfix-mail.log").read_text(errors="replace")
+
+    def queued(self) -> int:
+        """Messages that Postfix took and has not put into a mailbox yet."""
+        return sum(
+            1 for name in ("incoming", "active", "deferred") for _ in _files(self.base / "queue" / name)
+        )
+
+    def stored(self) -> int:
+        """Messages in all mailboxes, counted as files: quick enough to poll."""
+        return sum(
+            1 for number in range(len(self.addresses)) for _ in _files(self._mailbox(number) / "new")
+        ) + sum(1 for number in range(len(self.addresses)) for _ in _files(self._mailbox(number) / "cur"))
+
+    def messages(self) -> list[Delivered]:
+        """Everything in every mailbox, read over IMAP."""
+        found: list[Delivered] = []
+        for number, address in enumerate(self.addresses):
+            if not self._mailbox(number).exists():
+                continue
+            with imaplib.IMAP4("127.0.0.1", self.imap_port, timeout=30) as imap:
+                imap.login(f"u{number}", PASSWORD)
+                imap.select("INBOX", readonly=True)
+                _, rows = imap.uid("FETCH", "1:*", "(BODY.PEEK[])")
+                found += [_delivered(address, row[1]) for row in rows if isinstance(row, tuple)]
+        return found
+
+    def _mailbox(self, number: int) -> Path:
+        return self.base / "mail" / f"u{number}"
+
+    def _prepare(self) -> None:
+        mail, postfix = pwd.getpwnam(MAIL_USER), pwd.getpwnam("postfix")
+        values = {"base": self.base, "uid": mail.pw_uid, "gid": mail.pw_gid, "password": PASSWORD}
+        domains = " ".join(sorted({address.rpartition("@")[2] for address in self.addresses}))
+        mailboxes = "".join(f"{address} u{number}/\n" for number, address in enumerate(self.addresses))
+        write = {
+            "main.cf": MAIN_CF.format(domains=domains, **values),
+            "master.cf": MASTER_CF.format(port=self.port),
+            "mailboxes": mailboxes,
+            "dovecot.conf": DOVECOT_CONF.format(port=self.imap_port, **values),
+        }
+        for name, text in write.items():
+            (self.base / name).write_text(text)
+        for name in ("mail", "data", "queue", "run", "state"):
+            (self.base / name).mkdir()
+        os.chown(self.base / "mail", mail.pw_uid, mail.pw_gid)
+        os.chown(self.base / "data", postfix.pw_uid, -1)
+        for name in QUEUE_DIRECTORIES.split():
+            (self.base / "queue" / name).mkdir(mode=0o700)
+            os.chown(self.base / "queue" / name, 0 if name == "pid" else postfix.pw_uid, -1)
+        (self.base / "queue" / "pid").chmod(0o755)
+        for name, mode in (("public", 0o710), ("maildrop", 0o730)):
+            (self.base / "queue" / name).mkdir()
+            shutil.chown(self.base / "queue" / name, "postfix", "postdrop")
+            (self.base / "queue" / name).chmod(mode)
+
+
+@contextmanager
+def mail_server(addresses: Sequence[str]) -> Iterator[MailServer]:
+    """A mail server that is up, with an empty mailbox for each of the addresses."""
+    # Not pytest's tmp_path: the servers' own users must get in, and socket paths must be short.
+    base = Path(tempfile.mkdtemp(prefix="ct-mail-"))
+    base.chmod(0o755)
+    try:
+        with Processes(base) as processes:
+            server = MailServer(base, processes, addresses)
+            try:
+                server.start()
+                yield server
+            finally:
+                server.end()
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _daemons() -> str:
+    postconf = shutil.which("postconf", path=_PATH) or "postconf"
+    command = [postconf, "-d", "-h", "daemon_directory"]
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    return run.stdout.strip()
+
+
+def _files(directory: Path) -> Iterator[str]:
+    for _, _, names in os.walk(directory):
+        yield from names
+
+
+def _delivered(address: str, content: bytes) -> Delivered:
+    message_id = re.search(rb"(?im)^Message-ID:\s*(<[^>]*>)", content)
+    queue_id = re.search(rb"by mail\.test \(Postfix\)\s+with \S+\s+id (\w+)", content)
+    return Delivered(
+        address,
+        message_id[1].decode() if message_id else "",
+        queue_id[1].decode() if queue_id else "",
+        content,
+    )
