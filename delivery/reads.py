@@ -326,9 +326,9 @@ def evidence_by_window(
     replies = _replies(attempts, {failed_at for *_rest, failed_at in rows if failed_at})
     return {
         (route_id, _instant(bucket * seconds)): Evidence(
-            *counts, succeeded_at, failed_at, replies.get((route_id, failed_at), "")
+            deliveries, failures, succeeded_at, failed_at, replies.get((route_id, failed_at), "")
         )
-        for route_id, bucket, *counts, succeeded_at, failed_at in rows
+        for route_id, bucket, deliveries, failures, succeeded_at, failed_at in rows
     }
 
 
