@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import django_stubs_ext
-import environ
 from csp.constants import NONE, SELF
+
+from continuity_site import embedded_redis
+from continuity_site.environment import Environment
 
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-environ.Env.read_env(str(BASE_DIR / ".env"))
+env = Environment()
+Environment.read_env(str(BASE_DIR / ".env"))
 
 # --- Where things are -------------------------------------------------------------------------------
-DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
+DATA_DIR = Path(env.str("DATA_DIR", default="") or BASE_DIR / "var").resolve()
 WEB_PORT = env.int("WEB_PORT", default=8000)
 SMTP_PORT = env.int("SMTP_PORT", default=2525)
 BIND_ADDRESS = env.str("BIND_ADDRESS", default="127.0.0.1")
-BASE_URL = env.str("BASE_URL", default=f"http://127.0.0.1:{WEB_PORT}").rstrip("/")
+BASE_URL = (env.str("BASE_URL", default="") or f"http://127.0.0.1:{WEB_PORT}").rstrip("/")
 GATEWAY_NAME = env.str("GATEWAY_NAME", default="continuity.localhost")
 DEMO = env.bool("DEMO", default=False)
 DEMO_SMTP_PORT = env.int("DEMO_SMTP_PORT", default=2526)
@@ -53,6 +55,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "django_rq",
     "phonenumber_field",
     "csp",
@@ -66,6 +69,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "continuity_site.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "continuity_site.urls"
@@ -80,6 +84,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "continuity_site.context.console",
             ],
         },
     },
@@ -95,7 +100,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- Database: SQLite unless DATABASE_URL says PostgreSQL ----------------------------------------------
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'continuity.sqlite3'}")
+    "default": env.database("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'continuity.sqlite3'}")
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
@@ -113,7 +118,13 @@ else:
 
 # --- Jobs -------------------------------------------------------------------------------------------
 # Embedded Redis listens on a private socket only.
-REDIS_URL = env.str("REDIS_URL", default=f"unix://{DATA_DIR / 'redis.sock'}")
+EMBEDDED_REDIS = not env.str("REDIS_URL", default="")
+REDIS_URL = env.str("REDIS_URL", default="") or f"unix://{embedded_redis.socket_path(DATA_DIR)}"
+REDIS_AWAY_SECONDS = env.int("REDIS_AWAY_SECONDS", default=30)
+
+# --- What /healthz says of the disk -------------------------------------------------------------------
+DISK_DEGRADED_MB = env.int("DISK_DEGRADED_MB", default=2000)
+DISK_FAILED_MB = env.int("DISK_FAILED_MB", default=200)
 RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": seconds}
     for name, seconds in (("alerts", 180), ("checks", 180), ("bulk", 3600))
@@ -132,7 +143,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True  # served from where they are: nothing to collect after an update
 PHONENUMBER_DEFAULT_FORMAT = "E164"
 
 CONTENT_SECURITY_POLICY = {
@@ -160,10 +171,12 @@ SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
 )
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["stderr"], "level": env.one_of("LOG_LEVEL", "INFO", LOG_LEVELS)},
+    "loggers": {"rq": {"level": "WARNING"}},  # a line for every job is too much
 }

@@ -1,8 +1,28 @@
 """Every address of the installation."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
+
+from accounts import views as accounts
+from continuity_site.health import healthz
+from continuity_site.views import dashboard, demo, settings
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", dashboard.dashboard, name="dashboard"),
+    path("actions/<slug:action>/", dashboard.act, name="act"),
+    path("sign-in/", accounts.SignIn.as_view(), name="sign-in"),
+    path("sign-out/", accounts.SignOut.as_view(), name="sign-out"),
+    path("account/", accounts.choose_account, name="choose-account"),
+    path("queue/", include("delivery.urls")),
+    path("events/", include("events.console_urls")),
+    path("monitors/", include("monitoring.urls")),
+    path("contacts/", include("notifications.urls")),
+    path("settings/", settings.overview, name="settings"),
+    path("settings/<slug:part>/", settings.edit, name="settings-edit"),
+    path("settings/<slug:part>/<int:pk>/", settings.edit, name="settings-edit"),
+    path("demo/", demo.page, name="demo"),
+    path("demo/server/", demo.server, name="demo-server"),
+    path("demo/letter/<int:pk>/", demo.letter, name="demo-letter"),
+    path("healthz", healthz, name="healthz"),
     path("admin/", admin.site.urls),
 ]
