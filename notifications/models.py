@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
-from accounts.models import Account, Contact
+from accounts.models import Account, Contact, MailDomain
+from notifications import addresses
+
+
+class ContactPointQuerySet(models.QuerySet["ContactPoint"]):
+    def usable(self) -> ContactPointQuerySet:
+        """Verified and not disabled, in the order in which they are tried."""
+        return self.filter(verified_at__isnull=False, disabled_at=None).order_by("order", "pk")
 
 
 class ContactPoint(models.Model):
@@ -28,6 +38,8 @@ class ContactPoint(models.Model):
     disabled_at = models.DateTimeField(null=True, blank=True)
     disabled_reason = models.TextField(blank=True)
 
+    objects = ContactPointQuerySet.as_manager()
+
     class Meta(TypedModelMeta):
         ordering = ("order", "pk")
         constraints = [
@@ -36,6 +48,36 @@ class ContactPoint(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_channel_display()} of {self.contact}"
+
+    def clean(self) -> None:
+        """Put the address into its one form; refuse what cannot work or is not out of band."""
+        super().clean()
+        if not self.contact_id or not self.address:
+            return
+        try:
+            self.address = addresses.cleaned(self.channel, self.address)
+            if self.channel == self.Channel.EMAIL:
+                domains = MailDomain.objects.filter(account=self.contact.account_id)
+                addresses.check_out_of_band(self.address, list(domains.values_list("name", flat=True)))
+        except addresses.Unusable as unusable:
+            raise ValidationError({"address": str(unusable)}) from unusable
+
+    @property
+    def shown_address(self) -> str:
+        """The address for pages: an app's URL holds secrets, so only its service is named."""
+        return addresses.masked(self.address) if self.channel == self.Channel.APP else self.address
+
+
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    def due(self, now: datetime) -> NotificationQuerySet:
+        """Waiting for a try that is due, longest waiting first."""
+        return self.filter(state=Notification.State.PENDING, due_at__lte=now).order_by("due_at", "pk")
+
+    def stuck(self, since: datetime) -> NotificationQuerySet:
+        """Claimed, and without a sign of life from whoever claimed it since then."""
+        return self.filter(state=Notification.State.SENDING, claimed_at__lte=since).order_by(
+            "claimed_at", "pk"
+        )
 
 
 class Notification(models.Model):
@@ -63,6 +105,8 @@ class Notification(models.Model):
     claimed_at = models.DateTimeField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     failure = models.TextField(blank=True, help_text=_("Why it failed for good."))
+
+    objects = NotificationQuerySet.as_manager()
 
     class Meta(TypedModelMeta):
         indexes = [
@@ -100,6 +144,13 @@ class Attempt(models.Model):
         return f"{self.channel} {self.state}"
 
 
+class SuspensionQuerySet(models.QuerySet["Suspension"]):
+    def silencing(self, account_id: int, contact_id: int | None, now: datetime) -> SuspensionQuerySet:
+        """Those running for a contact, everybody's and their own; without one, everybody's."""
+        whom = Q(contact=None) if contact_id is None else Q(contact=None) | Q(contact=contact_id)
+        return self.filter(whom, account=account_id, until__gt=now)
+
+
 class Suspension(models.Model):
     """Outage alerts are silenced until `until`, for one contact or (no contact) for everybody.
 
@@ -111,6 +162,8 @@ class Suspension(models.Model):
     made_at = models.DateTimeField()
     made_by = models.CharField(max_length=120)
     until = models.DateTimeField()
+
+    objects = SuspensionQuerySet.as_manager()
 
     class Meta(TypedModelMeta):
         indexes = [models.Index(fields=["account", "until"])]

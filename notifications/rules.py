@@ -1,1 +1,110 @@
-"""Pure rules."""
+"""Pure rules: how suspensions add up, which contact point is next, when to try again, when it is too late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+SUSPENSION_HOURS = (1, 2, 4, 8, 24)
+
+# An hourly alert is replaced by the next one after an hour; the other kinds stay true for longer.
+STALE_AFTER = {"outage": timedelta(minutes=60), "reminder": timedelta(minutes=60)}
+STALE_AFTER_OTHERWISE = timedelta(hours=24)
+
+# Waits after rounds in which every contact point failed for now; the last one is repeated.
+BACKOFF = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 300, 600, 900))
+
+# A claim without a sign of life for so long was left by a crash. Each attempt renews the claim, and no
+# transport takes longer than 75 s over one, whatever the provider does.
+STUCK_AFTER = timedelta(seconds=120)
+
+
+def silenced_until(untils: Sequence[datetime], now: datetime) -> datetime:
+    """The end of what silences at `now`, given the ends of the suspensions that count, or `now`."""
+    return max((until for until in untils if until > now), default=now)
+
+
+def suspension_end(untils: Sequence[datetime], hours: int, now: datetime) -> datetime:
+    """The new end when somebody suspends for `hours`: they are added to what remains.
+
+    `untils` are the ends of the suspensions that silence the same audience: everybody's for everybody,
+    everybody's and one's own for "just me".
+    """
+    return silenced_until(untils, now) + timedelta(hours=hours)
+
+
+def stale_at(kind: str, created_at: datetime, minutes: float | None = None) -> datetime:
+    """When a notification is too old to be worth sending. `minutes` overrides the kind's default."""
+    if minutes is not None:
+        return created_at + timedelta(minutes=minutes)
+    return created_at + STALE_AFTER.get(kind, STALE_AFTER_OTHERWISE)
+
+
+def next_try(rounds: int, stale: datetime, now: datetime) -> datetime:
+    """When to try again after `rounds` (1 or more) rounds in which everything failed for now.
+
+    Never after `stale`, so that a notification that nobody took is given up on time.
+    """
+    return min(now + BACKOFF[min(rounds, len(BACKOFF)) - 1], max(stale, now))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An attempt already made. `unknown` means it may have arrived: a crash, or an answer that never came."""
+
+    point: int
+    state: str
+    repeat: bool = False
+
+
+@dataclass(frozen=True)
+class Use:
+    """Send through this contact point; `repeat` is said in the text."""
+
+    point: int
+    repeat: bool = False
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Everything failed for now."""
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Nothing is left that could be tried."""
+
+    reason: str
+
+
+NO_POINT = "no point"
+ALL_REFUSED = "all refused"
+PERHAPS_ARRIVED = "perhaps arrived"
+
+
+def next_step(
+    points: Sequence[int], ever: Sequence[Tried], this_round: Sequence[Tried]
+) -> Use | Wait | GiveUp:
+    """What to do with a notification that nobody has accepted yet.
+
+    `points` are the usable contact points in order, `ever` all attempts so far and `this_round` those of
+    the present round. Each point is used once a round, in order. One whose attempt ended unknown is left
+    out, for it may have arrived; only when nothing else is left is one such attempt repeated. A repeat
+    that was refused for now may be tried again later, one that may have arrived never.
+    """
+    unknown = {tried.point for tried in ever if tried.state == "unknown"}
+    used = {tried.point for tried in this_round}
+    for point in points:
+        if point not in used and point not in unknown:
+            return Use(point)
+    if not any(tried.repeat and tried.state == "unknown" for tried in ever):
+        repeated = {tried.point for tried in this_round if tried.repeat}
+        for point in points:
+            if point in unknown and point not in repeated:
+                return Use(point, repeat=True)
+    if any(tried.state == "temporary" and tried.point in points for tried in this_round):
+        return Wait()
+    if unknown:
+        return GiveUp(PERHAPS_ARRIVED)
+    return GiveUp(ALL_REFUSED if ever else NO_POINT)

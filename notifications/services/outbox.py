@@ -1,0 +1,51 @@
+"""Into the outbox: a row in the transaction that decided it, a job once that is committed."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+import django_rq
+from django.db import transaction
+from redis.exceptions import RedisError
+
+from accounts.models import Contact
+from accounts.services import Decision
+from notifications.models import Notification
+
+logger = logging.getLogger(__name__)
+
+
+def notify(
+    decision: Decision, contact: Contact, kind: str, context: dict[str, Any], dedupe_key: str
+) -> Notification | None:
+    """Put one notification into the outbox, within the transaction of `decision`.
+
+    `kind` names the templates. `context` holds their facts as JSON values, times as ISO 8601 UTC;
+    `stale_minutes` in it overrides how long it stays worth sending. `dedupe_key` names what is told to
+    whom and in which slot: None is returned when it is in the outbox already.
+    """
+    notification, created = Notification.objects.get_or_create(
+        dedupe_key=dedupe_key,
+        defaults={
+            "account": decision.account,
+            "contact": contact,
+            "kind": kind,
+            "context": context,
+            "created_at": decision.now,
+            "due_at": decision.now,
+        },
+    )
+    if not created:
+        return None
+    transaction.on_commit(partial(_enqueue, notification.pk))
+    return notification
+
+
+def _enqueue(notification_id: int) -> None:
+    """Tell a worker at once. When Redis is away the sweep finds the row."""
+    try:
+        django_rq.get_queue("alerts").enqueue("notifications.jobs.send", notification_id, result_ttl=0)
+    except RedisError as error:
+        logger.warning("notification %s waits for the sweep: %s", notification_id, type(error).__name__)

@@ -1,0 +1,101 @@
+"""The steps of a notification's own progress: conditional updates, each on the state that it needs.
+
+A claim is the row's `claimed_at`: whoever wrote it holds the row, and every attempt renews it. A claim that
+another process took over changes nothing any more. Progress is not a decision: it writes no audit row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.utils.translation import gettext as _
+
+from notifications import rules
+from notifications.models import Attempt, ContactPoint, Notification, NotificationQuerySet
+
+State = Notification.State
+T = TypeVar("T")
+
+# After an accepted message the result is worth waiting for: a restarting database is back in seconds.
+PERSIST_SECONDS = (0.2, 1, 3, 6, 10)
+
+
+def keep_trying(operation: Callable[[], T]) -> T:
+    """Run `operation` until the database takes it; a lost connection is replaced by a new one."""
+    for seconds in PERSIST_SECONDS:
+        try:
+            return operation()
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block:
+                raise
+            connection.close()
+            time.sleep(seconds)
+    return operation()
+
+
+def claim(notification_id: int, now: datetime) -> bool:
+    """Take a pending notification that is due."""
+    due = Notification.objects.filter(pk=notification_id, state=State.PENDING, due_at__lte=now)
+    return due.update(state=State.SENDING, claimed_at=now) == 1
+
+
+def take_over(notification_id: int, now: datetime) -> bool:
+    """Take a notification whose sender is gone. Whether its attempt arrived is unknown."""
+    with transaction.atomic():
+        stuck = Notification.objects.stuck(now - rules.STUCK_AFTER).filter(pk=notification_id)
+        if stuck.order_by().update(claimed_at=now) != 1:
+            return False
+        Attempt.objects.filter(notification=notification_id, state=Attempt.State.SENDING).update(
+            state=Attempt.State.UNKNOWN,
+            finished_at=now,
+            provider_reply=_("The gateway stopped while sending; it may have arrived."),
+        )
+    return True
+
+
+def begin(
+    notification_id: int, held: datetime, point: ContactPoint, *, repeat: bool, now: datetime
+) -> Attempt | None:
+    """Write down the intent to use `point`, and renew the claim; None when the claim is lost."""
+    with transaction.atomic():
+        if _held(notification_id, held).update(claimed_at=now) != 1:
+            return None
+        return Attempt.objects.create(
+            notification_id=notification_id,
+            point=point,
+            channel=point.channel,
+            started_at=now,
+            repeat=repeat,
+        )
+
+
+def finish(attempt: Attempt, state: Attempt.State, words: str, now: datetime) -> None:
+    """Write down how an attempt ended; also when it was given up as unknown meanwhile."""
+    unfinished = (Attempt.State.SENDING, Attempt.State.UNKNOWN)
+    Attempt.objects.filter(pk=attempt.pk, state__in=unfinished).update(
+        state=state, provider_reply=words, finished_at=now
+    )
+
+
+def sent(notification_id: int, held: datetime, now: datetime) -> None:
+    """The provider has accepted it."""
+    _held(notification_id, held).update(state=State.SENT, sent_at=now)
+
+
+def wait(notification_id: int, held: datetime, rounds: int, stale: datetime, now: datetime) -> None:
+    """Back to pending: every contact point failed for now."""
+    due = rules.next_try(rounds, stale, now)
+    _held(notification_id, held).update(state=State.PENDING, due_at=due, claimed_at=None)
+
+
+def failed(notification_id: int, held: datetime, reason: str) -> None:
+    """Given up, for this reason."""
+    _held(notification_id, held).update(state=State.FAILED, failure=reason)
+
+
+def _held(notification_id: int, held: datetime) -> NotificationQuerySet:
+    return Notification.objects.filter(pk=notification_id, state=State.SENDING, claimed_at=held)

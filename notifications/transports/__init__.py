@@ -1,0 +1,58 @@
+"""Transports: each in one file, one function `send(message) -> str`, one contract.
+
+A transport hands one rendered message to one provider, outside any transaction, within 75 s, and returns
+the provider's words. It raises `TemporaryFailure` or `PermanentFailure`, and nothing else. It logs neither
+content nor address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.utils.module_loading import import_string
+
+
+class TemporaryFailure(Exception):  # noqa: N818
+    """Not now, through no fault of the address. The message is the provider's words, or ours.
+
+    `perhaps_sent`: the provider had the whole message and never answered, so that it may have arrived.
+    """
+
+    def __init__(self, words: str, *, perhaps_sent: bool = False) -> None:
+        super().__init__(words)
+        self.perhaps_sent = perhaps_sent
+
+
+class PermanentFailure(Exception):  # noqa: N818
+    """This address will never work: the contact point is disabled with these words as the reason."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One message, ready to go. `text` is the whole text of an SMS or app notification."""
+
+    account_id: int
+    message_id: str
+    to: str
+    channel: str
+    subject: str
+    text: str
+    html: str = ""
+
+
+Transport = Callable[[Rendered], str]
+
+# Named by path and loaded at first use: apprise alone takes a quarter of a second.
+_BY_CHANNEL = {
+    "email": "notifications.transports.smtp.send",
+    "sms": "notifications.transports.apprise_.send_sms",
+    "app": "notifications.transports.apprise_.send_app",
+}
+_DEMO = "notifications.transports.demo.send"
+
+
+def transport_for(channel: str, *, is_demo: bool) -> Transport:
+    """The transport for a contact point's channel. Nothing of a demo account leaves the machine."""
+    transport: Transport = import_string(_DEMO if is_demo else _BY_CHANNEL[channel])
+    return transport

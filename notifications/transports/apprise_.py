@@ -1,0 +1,146 @@
+"""SMS and app notifications through apprise, which speaks to some 180 services.
+
+Apprise answers yes or no and tells the rest to its log. That log holds addresses, secrets and texts in
+full, so it goes nowhere: what the provider said is read from it here, and the rest forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from dataclasses import dataclass, field
+
+import apprise
+from apprise import Apprise, AppriseAsset, NotifyFormat, PersistentStoreMode
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from notifications.transports import PermanentFailure, Rendered, TemporaryFailure
+
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 10
+
+# What an error of the connection says when the request never went out.
+_NOT_SENT = re.compile(
+    r"NewConnectionError|ConnectTimeout|NameResolution|Connection refused|getaddrinfo|certificate|SSLError"
+    r"|ProxyError|No route to host|unreachable",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"error[= ]\s*\(?(\d{3})\b")
+# The service does not accept this address or its secrets: nothing that time would heal.
+_REFUSED_FOR_GOOD = {401, 403, 410}
+
+
+def send_sms(message: Rendered) -> str:
+    """Send an SMS by ALERT_SMS_URL. A fault of that setting is not the contact point's."""
+    if not settings.ALERT_SMS_URL:
+        raise TemporaryFailure(_("ALERT_SMS_URL is not set: no SMS can be sent."))
+    digits = re.sub(r"\D", "", message.to)
+    plugin = _plugin(settings.ALERT_SMS_URL.replace("{to}", digits))
+    if plugin is None:
+        raise TemporaryFailure(_("ALERT_SMS_URL is not an address that apprise understands."))
+    try:
+        return _notify(plugin, "", message.text)
+    except PermanentFailure as failure:
+        raise TemporaryFailure(str(failure)) from None
+
+
+def send_app(message: Rendered) -> str:
+    """Send an app notification by the contact point's own URL."""
+    plugin = _plugin(message.to)
+    if plugin is None:
+        raise PermanentFailure(_("No notification service understands this address."))
+    return _notify(plugin, message.subject, message.text)
+
+
+def understood(url: str) -> bool:
+    """Whether apprise knows the service of `url` and finds everything it needs in it."""
+    return _plugin(url) is not None
+
+
+def _plugin(url: str) -> apprise.NotifyBase | None:
+    asset = AppriseAsset(app_id="Continuity", storage_mode=PersistentStoreMode.MEMORY, secure_logging=True)
+    with _listening():
+        try:
+            plugin = Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+        except Exception:  # its 180 parsers meet what somebody typed
+            return None
+    if plugin is not None:
+        plugin.socket_connect_timeout = CONNECT_SECONDS
+        plugin.socket_read_timeout = ANSWER_SECONDS
+    return plugin
+
+
+def _notify(plugin: apprise.NotifyBase, title: str, body: str) -> str:
+    with _listening() as heard:
+        try:
+            accepted = plugin.notify(body=body, title=title, body_format=NotifyFormat.TEXT)
+        except Exception as error:
+            # Nobody knows how far the plugin came.
+            raise TemporaryFailure(type(error).__name__, perhaps_sent=True) from None
+    if accepted:
+        return _("accepted by %s") % plugin.service_name
+    words = heard.words or _("%s did not accept it.") % plugin.service_name
+    if heard.code in _REFUSED_FOR_GOOD:
+        raise PermanentFailure(words)
+    raise TemporaryFailure(words, perhaps_sent=heard.perhaps_sent)
+
+
+@dataclass
+class _Heard:
+    """What apprise's log said while one message was sent."""
+
+    lines: list[str] = field(default_factory=list)
+    code: int | None = None
+    perhaps_sent: bool = False
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.lines)[:500]
+
+    def hear(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith("Response Details:"):
+            self.lines.append(text.partition("\n")[2].strip())
+        elif text.startswith("Socket Exception:"):
+            # Its text quotes the whole URL: judged, never kept.
+            self.perhaps_sent = not _NOT_SENT.search(text)
+            self.lines.append(_("No answer.") if self.perhaps_sent else _("No connection."))
+        elif record.levelno >= logging.WARNING:
+            found = _CODE.search(text)
+            self.code = int(found[1]) if found else self.code
+            self.lines.append(text)
+
+
+class _Listener(logging.Handler):
+    """The only handler of apprise's log: gives each thread its own lines."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.threads = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        heard: _Heard | None = getattr(self.threads, "heard", None)
+        if heard is not None:
+            heard.hear(record)
+
+
+class _listening:  # noqa: N801
+    """While inside, what apprise logs in this thread is heard."""
+
+    def __enter__(self) -> _Heard:
+        _listener.threads.heard = heard = _Heard()
+        return heard
+
+    def __exit__(self, *_error: object) -> None:
+        _listener.threads.heard = None
+
+
+_listener = _Listener()
+_log = logging.getLogger("apprise")
+_log.propagate = False
+_log.setLevel(logging.DEBUG)
+_log.handlers = [_listener]
+# It tells the path of every request at DEBUG.
+logging.getLogger("urllib3").setLevel(logging.INFO)

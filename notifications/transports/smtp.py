@@ -1,0 +1,164 @@
+"""E-mail through the alert relay of `ALERT_EMAIL_URL`, which is no monitored route."""
+
+from __future__ import annotations
+
+import smtplib
+import time
+from email.utils import parseaddr
+from typing import Any
+
+import environ
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.core.mail.backends.smtp import EmailBackend
+from django.utils.translation import gettext as _
+
+from notifications.transports import PermanentFailure, Rendered, TemporaryFailure
+
+# For one answer of the relay, and for the answers to a whole message: it then ends within 60 s.
+ANSWER_SECONDS = 15
+MESSAGE_SECONDS = 45
+
+
+def send(message: Rendered) -> str:
+    """Hand one e-mail to the relay; its last reply is returned."""
+    relay = _relay()
+    try:
+        relay.open()
+        connection = relay.connection
+        assert isinstance(connection, _Session)
+        relay.send_messages([_mail(message)])
+        return connection.words
+    except smtplib.SMTPRecipientsRefused as refused:
+        code, reply = refused.recipients.get(message.to) or next(iter(refused.recipients.values()))
+        raise _failure_at_recipient(code, _decoded(reply)) from None
+    except smtplib.SMTPResponseException as error:
+        raise TemporaryFailure(f"{error.smtp_code} {_decoded(error.smtp_error)}") from None
+    except (smtplib.SMTPException, OSError) as error:
+        session = relay.connection or relay.unfinished
+        perhaps = isinstance(session, _Session) and session.whole_message_sent
+        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise TemporaryFailure(words, perhaps_sent=perhaps) from None
+    finally:
+        relay.hang_up()
+
+
+def relay_options(url: str) -> dict[str, Any]:
+    """What an ALERT_EMAIL_URL says. Raises ValueError when it is not the address of an SMTP relay."""
+    try:
+        config = environ.Env.email_url_config(url)
+    except Exception as error:
+        raise ValueError(_("it is not the URL of an SMTP relay")) from error
+    if (
+        config.get("EMAIL_BACKEND") != "django.core.mail.backends.smtp.EmailBackend"
+        or not config["EMAIL_HOST"]
+    ):
+        raise ValueError(_("it is not the URL of an SMTP relay"))
+    return {
+        "host": config["EMAIL_HOST"],
+        "port": config["EMAIL_PORT"] or 25,
+        "username": config["EMAIL_HOST_USER"] or "",
+        "password": config["EMAIL_HOST_PASSWORD"] or "",
+        "use_tls": bool(config.get("EMAIL_USE_TLS")),
+        "use_ssl": bool(config.get("EMAIL_USE_SSL")),
+    }
+
+
+def _relay() -> _Relay:
+    if not settings.ALERT_EMAIL_URL:
+        raise TemporaryFailure(_("ALERT_EMAIL_URL is not set: no e-mail can be sent."))
+    try:
+        return _Relay(timeout=ANSWER_SECONDS, **relay_options(settings.ALERT_EMAIL_URL))
+    except ValueError as error:
+        raise TemporaryFailure(_("ALERT_EMAIL_URL: %s") % error) from None
+
+
+def _mail(message: Rendered) -> EmailMultiAlternatives:
+    domain = parseaddr(settings.ALERT_FROM)[1].rpartition("@")[2] or "localhost"
+    mail = EmailMultiAlternatives(
+        message.subject,
+        message.text,
+        settings.ALERT_FROM,
+        [message.to],
+        headers={
+            "Message-ID": f"<continuity.{message.message_id}@{domain}>",
+            "Auto-Submitted": "auto-generated",  # RFC 3834: no holiday answers
+            "X-Auto-Response-Suppress": "All",
+        },
+    )
+    if message.html:
+        mail.attach_alternative(message.html, "text/html")
+    return mail
+
+
+def _failure_at_recipient(code: int, reply: str) -> TemporaryFailure | PermanentFailure:
+    """A 5xx to RCPT is about the address, unless the enhanced status says policy, system or network."""
+    words = f"{code} {reply}"
+    if code >= 500 and not reply.startswith(("5.7.", "5.3.", "5.4.", "5.5.")):
+        return PermanentFailure(words)
+    return TemporaryFailure(words)
+
+
+def _decoded(reply: bytes | str) -> str:
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
+
+
+class _Relay(EmailBackend):
+    """Django's SMTP backend, with sessions that say how far they came."""
+
+    @property
+    def connection_class(self) -> type[_Session]:
+        return _TlsSession if self.use_ssl else _Session
+
+    @property
+    def unfinished(self) -> smtplib.SMTP | None:
+        session: smtplib.SMTP | None = getattr(self, "_partial_connection", None)
+        return session
+
+    def hang_up(self) -> None:
+        """QUIT and close, whatever the relay makes of it: the message's fate is known by now."""
+        for session in (self.connection, self.unfinished):
+            if session is None:
+                continue
+            try:
+                if session.sock is not None:
+                    session.sock.settimeout(2)
+                    session.docmd("QUIT")
+            except (smtplib.SMTPException, OSError):
+                pass
+            finally:
+                session.close()
+        self.connection = self._partial_connection = None
+
+
+class _Session(smtplib.SMTP):
+    whole_message_sent = False
+    words = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._deadline = time.monotonic() + MESSAGE_SECONDS
+        super().__init__(*args, **kwargs)
+
+    def send(self, s: Any) -> None:
+        if isinstance(s, bytes) and s.endswith(b"\r\n.\r\n"):
+            self.whole_message_sent = True
+        super().send(s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(_("the relay took longer than %d s") % MESSAGE_SECONDS)
+        if self.sock is not None:
+            self.sock.settimeout(min(ANSWER_SECONDS, left))
+        return super().getreply()
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        code, reply = super().data(msg)
+        self.words = f"{code} {_decoded(reply)}"
+        if code != 250:
+            self.whole_message_sent = False
+        return code, reply
+
+
+class _TlsSession(smtplib.SMTP_SSL, _Session):
+    pass
