@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
@@ -71,6 +72,16 @@ class ContinuityEvent(models.Model):
         return self.state == self.State.ACTIVE and self.starts_at <= now < self.ends_at
 
 
+class ManageLinkQuerySet(models.QuerySet["ManageLink"]):
+    def note_opening(self, now: datetime) -> int:
+        """Note one more opening. Opening is not acting: nothing else changes by it."""
+        return self.update(
+            opened=F("opened") + 1,
+            last_opened_at=now,
+            first_opened_at=Coalesce("first_opened_at", now, output_field=models.DateTimeField()),
+        )
+
+
 class ManageLink(models.Model):
     """A contact's personal link to the portal. Its token is the id and an HMAC of it: nothing secret here."""
 
@@ -86,8 +97,13 @@ class ManageLink(models.Model):
     last_opened_at = models.DateTimeField(null=True, blank=True)
     opened = models.PositiveIntegerField(default=0, help_text=_("Times opened. Opening is not acting."))
 
+    objects = ManageLinkQuerySet.as_manager()
+
     def __str__(self) -> str:
         return f"link of {self.contact}"
+
+    def works(self, now: datetime) -> bool:
+        return self.revoked_at is None and now < self.expires_at
 
 
 class AlertStream(models.Model):
@@ -127,3 +143,17 @@ class AlertSettings(models.Model):
 
     def __str__(self) -> str:
         return f"alert settings of {self.account}"
+
+
+class FeedCursor(models.Model):
+    """How far a reader of an account's audit feed has come: the number of the last row it dealt with."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="feed_cursors")
+    reader = models.CharField(max_length=32)
+    number = models.PositiveBigIntegerField(default=0)
+
+    class Meta(TypedModelMeta):
+        constraints = [models.UniqueConstraint(fields=["account", "reader"], name="one_cursor_per_reader")]
+
+    def __str__(self) -> str:
+        return f"{self.reader} at {self.number}"

@@ -1,1 +1,95 @@
-"""Pure rules."""
+"""The arithmetic of continuity events and of alerts. Pure: plain values in, plain values out, `now` given.
+
+Instants are aware datetimes; they are compared and added to, never shown, so their zone does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+HOURS = (1, 2, 4, 8, 24)
+"""What the portal offers for activating, extending and suspending."""
+
+FURTHEST_END = timedelta(days=30)
+"""An event ends at most so far ahead of the instant at which its end is set."""
+
+LINK_LIFETIME = timedelta(hours=24)
+
+TOLD_LATE = timedelta(hours=24)
+"""What a contact did is not told to the others any more when it is older than this."""
+
+
+class NotADuration(ValueError):  # noqa: N818  (an answer to the user)
+    """The hours asked for are not a whole number from 1 up."""
+
+
+class TooFarAhead(ValueError):  # noqa: N818  (an answer to the user)
+    """The end would lie more than FURTHEST_END ahead."""
+
+
+def activated_until(now: datetime, hours: int) -> datetime:
+    """The end of an event activated now for so many hours. Raises NotADuration or TooFarAhead."""
+    return _later(now, hours, now)
+
+
+def extended_until(ends_at: datetime, hours: int, now: datetime) -> datetime:
+    """The extension is added to the end: two hours left plus one hour is three hours.
+
+    Raises NotADuration or TooFarAhead.
+    """
+    return _later(ends_at, hours, now)
+
+
+def _later(start: datetime, hours: int, now: datetime) -> datetime:
+    if hours < 1:
+        raise NotADuration(hours)
+    # Compared as hours first: a timedelta of absurdly many hours overflows.
+    if hours > FURTHEST_END // timedelta(hours=1) or start + timedelta(hours=hours) > now + FURTHEST_END:
+        raise TooFarAhead(hours)
+    return start + timedelta(hours=hours)
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A suspension of alerts, in force from `made_at` until (not including) `until`."""
+
+    made_at: datetime
+    until: datetime
+
+    def covers(self, instant: datetime) -> bool:
+        return self.made_at <= instant < self.until
+
+
+def due_at(
+    slot_at: datetime,
+    last_at: datetime | None,
+    interval: timedelta,
+    silences: Collection[Silence],
+    now: datetime,
+) -> datetime:
+    """When the next alert of a stream goes, given its regular slot and what silences it.
+
+    A slot that falls into a silence, or that was missed and meets one in force now, moves to the later of
+    the silence's end and the last alert plus the interval. The answer depends on `now` only in the second
+    case, so it does not matter how often, or how late, somebody asks.
+    """
+    due = slot_at
+    while True:
+        over = [s.until for s in silences if s.covers(due) or (due <= now and s.covers(now))]
+        if not over:
+            return due
+        due = max(over)
+        if last_at is not None:
+            due = max(due, last_at + interval)
+
+
+def next_slot(due: datetime, interval: timedelta, now: datetime) -> datetime:
+    """The first slot after `now`, counted in whole intervals from `due`: no drift, and no catching up."""
+    return due + ((now - due) // interval + 1) * interval
+
+
+def silenced_until(silences: Iterable[Silence], now: datetime) -> datetime | None:
+    """The end of the silence that holds now, or None."""
+    return max((silence.until for silence in silences if silence.covers(now)), default=None)

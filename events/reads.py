@@ -1,0 +1,100 @@
+"""Read-only questions about events and alerts, for the portal and the dashboard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+
+from accounts.models import AuditEntry, Contact
+from delivery import reads as delivery
+from delivery.reads import Drain, PauseState, QueueFigures
+from events import rules
+from events.models import AlertStream, ContinuityEvent, ManageLink
+from events.services import alerts
+from monitoring.models import Outage
+from notifications.models import Suspension
+
+_OVER_FOR_GOOD = timedelta(minutes=30)
+"""An outage closed for so long cannot open again: what silenced it silences nothing any more."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """An account at one instant. The fields about a contact are None where none was asked for."""
+
+    now: datetime
+    event: ContinuityEvent | None
+    outages: tuple[Outage, ...]
+    suspended_until: datetime | None
+    own_suspended_until: datetime | None
+    can_suspend: bool
+    alerted_again_at: datetime | None
+    pause: PauseState
+    queue: QueueFigures
+    drain: Drain | None
+    first_bounce_at: datetime | None
+
+
+def status(account_id: int, now: datetime, contact: Contact | None = None) -> Status:
+    """What an administrator has to know at once. A constant number of queries.
+
+    `suspended_until` is the end of what silences everybody; `own_suspended_until` of what silences the
+    contact, which may be later. `first_bounce_at` is None while deliveries are paused.
+    """
+    recent = list(
+        Outage.objects.filter(
+            Q(closed_at=None) | Q(closed_at__gt=now - _OVER_FOR_GOOD), account_id=account_id
+        )
+        .select_related("monitor")
+        .order_by("opened_at")
+    )
+    everybody, own = _silences(account_id, recent, contact, now)
+    pause = delivery.pause_state(account_id, now)
+    return Status(
+        now=now,
+        event=ContinuityEvent.objects.active(now).filter(account_id=account_id).first(),
+        outages=tuple(outage for outage in recent if outage.closed_at is None),
+        suspended_until=rules.silenced_until(everybody, now),
+        own_suspended_until=rules.silenced_until(own, now),
+        can_suspend=bool(recent),
+        alerted_again_at=alerts.next_alert_at(contact, now) if contact else None,
+        pause=pause,
+        queue=delivery.queue_figures(account_id),
+        drain=delivery.drain_progress(account_id, now),
+        first_bounce_at=None if pause.mode != "flowing" else delivery.expires_first(account_id, now),
+    )
+
+
+def _silences(
+    account_id: int, outages: list[Outage], contact: Contact | None, now: datetime
+) -> tuple[list[rules.Silence], list[rules.Silence]]:
+    """What silences alerts about these outages: for everybody, and for the contact (everybody's too)."""
+    if not outages:
+        return [], []
+    since = outages[0].opened_at
+    rows = Suspension.objects.filter(account_id=account_id, until__gt=now, made_at__gte=since)
+    silences = [(row.contact_id, rules.Silence(row.made_at, row.until)) for row in rows]
+    own = (None, contact.pk) if contact else (None,)
+    return (
+        [silence for owner, silence in silences if owner is None],
+        [silence for owner, silence in silences if owner in own],
+    )
+
+
+def link_by_id(link_id: int) -> ManageLink | None:
+    """The link with its account and contact, whether it works or not."""
+    return ManageLink.objects.select_related("account", "contact").filter(pk=link_id).first()
+
+
+def done_by(link: ManageLink, number: int) -> AuditEntry | None:
+    """The audit row of this number if it is of something that the link's contact did by link."""
+    return AuditEntry.objects.filter(
+        account_id=link.account_id, number=number, by=AuditEntry.By.CONTACT, actor_id=link.contact_id
+    ).first()
+
+
+def alerts_of(outage: Outage) -> list[AlertStream]:
+    """Who was alerted about the outage, how often, and when next."""
+    return list(outage.alert_streams.select_related("contact").order_by("contact__name"))

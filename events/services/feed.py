@@ -1,0 +1,96 @@
+"""Tells the other contacts what one of them did. It reads the audit feed, and so covers every way to act."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import F, Max, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from accounts.models import Account, AuditEntry, Contact
+from accounts.services import SCHEDULER, Decision, decision
+from events import rules
+from events.models import FeedCursor
+from notifications import services as notifications
+
+READER = "tell-others"
+
+SENTENCES = {
+    "event.activated": gettext_noop("{who} activated continuity mode at {at} until {until}."),
+    "event.extended": gettext_noop("{who} extended continuity mode at {at} until {until}."),
+    "event.stopped": gettext_noop("{who} ended continuity mode at {at}."),
+    "notifications.suspended": gettext_noop(
+        "{who} suspended notifications for everyone at {at} until {until}."
+    ),
+    "pause.started": gettext_noop("{who} paused inbound deliveries at {at}."),
+    "pause.ended": gettext_noop("{who} resumed inbound deliveries at {at}."),
+}
+"""`{at}` and `{until}` stay for the sender, who puts the time in the reader's own zone."""
+
+_PEOPLE = (AuditEntry.By.USER, AuditEntry.By.CONTACT, AuditEntry.By.API)
+
+
+def tell_others(now: datetime) -> int:
+    """Decide an `action` notification for each new action and each other active contact."""
+    return sum(_tell(account_id, now) for account_id in _accounts_behind())
+
+
+def _accounts_behind() -> list[int]:
+    """Accounts whose feed has rows that this reader has not dealt with."""
+    cursor = FeedCursor.objects.filter(account=OuterRef("pk"), reader=READER).values("number")
+    return list(
+        Account.objects.annotate(done=Coalesce(Subquery(cursor), 0), last=Max("audit__number"))
+        .filter(last__gt=F("done"))
+        .values_list("pk", flat=True)
+    )
+
+
+def _tell(account_id: int, now: datetime) -> int:
+    told = 0
+    with decision(account_id, SCHEDULER, now=now) as decided:
+        cursor, _made = FeedCursor.objects.get_or_create(account_id=account_id, reader=READER)
+        new = AuditEntry.objects.filter(account_id=account_id, number__gt=cursor.number)
+        last = new.aggregate(last=Max("number"))["last"]
+        if last is None:
+            return 0
+        recent = Q(at__gt=now - rules.TOLD_LATE, by__in=_PEOPLE, action__in=SENTENCES)
+        actions = [entry for entry in new.filter(recent).order_by("number") if _concerns_all(entry)]
+        if actions:
+            contacts = list(Contact.objects.filter(account_id=account_id, active=True).order_by("pk"))
+            told = sum(_tell_about(entry, contacts, decided) for entry in actions)
+        cursor.number = last
+        cursor.save(update_fields=["number"])
+    return told
+
+
+def _concerns_all(entry: AuditEntry) -> bool:
+    """Whoever silences only himself concerns nobody else."""
+    return entry.action != "notifications.suspended" or not entry.details.get("contact")
+
+
+def _tell_about(entry: AuditEntry, contacts: list[Contact], decided: Decision) -> int:
+    context = {
+        "account": decided.account.name,
+        "what": _(SENTENCES[entry.action]).replace("{who}", entry.actor_name),
+        "who": entry.actor_name,
+        "action": entry.action,
+        "at": entry.at.isoformat(),
+        "until": entry.details.get("until"),
+    }
+    told = 0
+    for contact in contacts:
+        if _is_actor(contact, entry):
+            continue
+        key = f"action:{entry.pk}:contact:{contact.pk}"
+        told += notifications.notify(decided, contact, "action", context, key) is not None
+    return told
+
+
+def _is_actor(contact: Contact, entry: AuditEntry) -> bool:
+    if entry.by == AuditEntry.By.CONTACT:
+        return contact.pk == entry.actor_id
+    return (
+        entry.by == AuditEntry.By.USER and contact.user_id is not None and contact.user_id == entry.actor_id
+    )

@@ -1,0 +1,42 @@
+"""Instants and durations in words, the same in refusals, confirmations and on the portal."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.utils import formats
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+
+def moment(instant: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """Date and time in the zone, such as “Mon 23 Nov, 15:04”; the year where it is not this one."""
+    local = instant.astimezone(zone)
+    pattern = "D j N, H:i" if local.year == now.astimezone(zone).year else "D j N Y, H:i"
+    return formats.date_format(local, pattern)
+
+
+def clock_time(instant: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """The time alone where it is today in the zone, else with the date."""
+    local = instant.astimezone(zone)
+    if local.date() == now.astimezone(zone).date():
+        return formats.date_format(local, "H:i")
+    return moment(instant, zone, now)
+
+
+def duration(length: timedelta) -> str:
+    """In days and hours, hours and minutes or minutes, rounded down; never less than “less than a minute”."""
+    minutes = int(length.total_seconds() // 60)
+    if minutes < 1:
+        return _("less than a minute")
+    days, rest = divmod(minutes, 24 * 60)
+    hours, minutes = divmod(rest, 60)
+    parts = []
+    if days:
+        parts.append(ngettext("%d day", "%d days", days) % days)
+    if hours:
+        parts.append(_("%d h") % hours)
+    if minutes and not days:
+        parts.append(_("%d min") % minutes)
+    return " ".join(parts[:2])
