@@ -8,3 +8,7 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         from continuity_site import checks  # noqa: F401  (registers them)
+        from events.services import resolve_link
+        from notifications.services import set_link_resolver
+
+        set_link_resolver(resolve_link)

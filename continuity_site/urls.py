@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/", accounts.choose_account, name="choose-account"),
     path("queue/", include("delivery.urls")),
     path("events/", include("events.console_urls")),
+    path("m/", include("events.urls")),
     path("monitors/", include("monitoring.urls")),
     path("contacts/", include("notifications.urls")),
     path("settings/", settings.overview, name="settings"),
