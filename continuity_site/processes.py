@@ -66,10 +66,12 @@ def _worker(queue: str) -> Callable[[], None]:
         from django_rq.workers import get_worker
         from rq import Worker
 
+        worker_pid = os.getpid()
+
         class SupervisedWorker(Worker):
             def setup_work_horse_signals(self) -> None:
-                super().setup_work_horse_signals()
-                die_with_parent(self.pid)
+                super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+                die_with_parent(worker_pid)
 
         worker = get_worker(queue, worker_class=SupervisedWorker)
         worker.work(logging_level="WARNING")

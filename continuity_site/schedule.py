@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import events.jobs
-import monitoring.jobs
 from rq import cron
 
+import events.jobs
+import monitoring.jobs
 import notifications.jobs
 
 

@@ -60,7 +60,7 @@ class Command(BaseCommand):
             if _unapplied():
                 if not prepare:
                     raise CommandError(
-                        "The database is not up to date. Run `manage.py migrate` first, or start with --prepare."
+                        "The database is not up to date. Run `manage.py migrate`, or start with --prepare."
                     )
                 call_command("migrate", interactive=False, verbosity=0)
             if prepare and _wants_demo() and not Account.objects.exists():
@@ -165,7 +165,8 @@ def _check_ports(demo: bool) -> None:
 
 def _local_address() -> str:
     """Where this machine reaches what is bound to BIND_ADDRESS."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.BIND_ADDRESS, settings.BIND_ADDRESS)  # noqa: S104
+    address: str = settings.BIND_ADDRESS
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
 
 
 def _ready() -> bool:
