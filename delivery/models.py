@@ -103,6 +103,10 @@ class NextHop(models.Model):
     failures = models.PositiveIntegerField(default=0, help_text=_("Host failures in a row."))
     canary_successes = models.PositiveSmallIntegerField(default=0)
     refusals = models.PositiveSmallIntegerField(default=0, help_text=_("Known recipients refused in a row."))
+    refused_addresses = models.JSONField(default=list, blank=True, help_text=_("Those of `refusals`."))
+    refused_senders = models.JSONField(
+        default=list, blank=True, help_text=_("Senders in a row that got a 5xx to MAIL.")
+    )
     not_before = models.DateTimeField(null=True, blank=True, help_text=_("No attempt before this instant."))
     connections = models.PositiveSmallIntegerField(
         default=1, help_text=_("Connections allowed while recovering.")
@@ -215,7 +219,7 @@ class Recipient(models.Model):
         DELIVERED = "delivered", _("Delivered")
         BOUNCED = "bounced", _("Bounced")
         REJECTED = "rejected", _("Rejected, sender not told")
-        EXPIRED = "expired", _("Expired, bounce due")
+        EXPIRED = "expired", _("Bounce due")
 
     WAITING = (State.QUEUED, State.SENDING, State.HELD, State.QUARANTINED, State.EXPIRED)
     FINAL = (State.DELIVERED, State.BOUNCED, State.REJECTED)

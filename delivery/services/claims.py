@@ -1,0 +1,238 @@
+"""Which courier sends what: claims in batches, given back when the courier stops, dies or vanishes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain, zip_longest
+
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from delivery import rules
+from delivery.models import Message, MessageContent, NextHop, Pause, Recipient, Route
+from delivery.services.hops import Memory, hop_of, limits_of, locked
+
+LEASE = timedelta(minutes=5)  # a claim not renewed for so long is anybody's
+RENEW_SECONDS = 60.0
+CONTENT_WITH_CLAIM = 256 * 1024  # bytes; larger contents are read when their turn comes
+CONTENT_PER_CLAIM = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of a route, as the courier needs it."""
+
+    hostname: str
+    port: int
+    tls: str
+
+    def __str__(self) -> str:
+        return f"{self.hostname}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A next hop over which something could be sent now."""
+
+    hop_id: int
+    hop: rules.Hop
+    limits: rules.Limits
+    hosts: tuple[Host, ...]
+
+
+@dataclass(frozen=True)
+class Addressee:
+    """A claimed recipient."""
+
+    pk: int
+    address: str
+    notify: str
+    orcpt: str
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A claimed message for one next hop, with all its recipients there that are due."""
+
+    hop_id: int
+    message_id: int
+    sender: str
+    size: int
+    smtputf8: bool
+    body_8bit: bool
+    ret: str
+    envid: str
+    content: bytes | None
+    recipients: tuple[Addressee, ...]
+
+    @property
+    def recipient_ids(self) -> tuple[int, ...]:
+        return tuple(recipient.pk for recipient in self.recipients)
+
+
+def _paused() -> Q:
+    """Next hops of inbound routes of accounts whose deliveries are paused."""
+    pauses = Pause.objects.filter(account=OuterRef("route__account"), ended_at=None)
+    return Q(Exists(pauses), route__kind=Route.Kind.INBOUND)
+
+
+def flowing(now: datetime, memory: Memory) -> list[Flow]:
+    """Next hops that are neither paused nor told to wait and have something due.
+
+    One index probe a next hop, however long the queue is.
+    """
+    due = Recipient.objects.filter(
+        next_hop=OuterRef("pk"), state=Recipient.State.QUEUED, next_attempt_at__lte=now
+    )
+    rows = (
+        NextHop.objects.filter(Q(not_before=None) | Q(not_before__lte=now))
+        .exclude(_paused())
+        .filter(Exists(due))
+        .select_related("route")
+        .prefetch_related("route__hosts")
+        .order_by("pk")
+    )
+    return [Flow(row.pk, hop_of(row, memory), limits_of(row.route), _hosts(row.route)) for row in rows]
+
+
+def paused_hops() -> set[int]:
+    """Next hops from which nothing may be taken now."""
+    if not Pause.objects.filter(ended_at=None).exists():
+        return set()
+    return set(NextHop.objects.filter(_paused()).values_list("pk", flat=True))
+
+
+def _hosts(route: Route) -> tuple[Host, ...]:
+    return tuple(Host(host.hostname, host.port, host.tls) for host in route.hosts.all())
+
+
+def claim(
+    hop_id: int, courier: str, wanted: int, now: datetime, avoid: Collection[int] = ()
+) -> list[Envelope]:
+    """Take up to `wanted` due messages of a next hop for this courier, oldest first.
+
+    While the hop is down it is one message, and none while another is under way anywhere. `avoid` are
+    messages at which the host failed just now: others go first, so that one message cannot hold up all.
+    """
+    with transaction.atomic():
+        row = NextHop.objects.select_related("route").exclude(_paused()).filter(pk=hop_id).first()
+        if row is None:
+            return []
+        if row.state == NextHop.State.DOWN:
+            (row,) = locked([hop_id])
+            if (row.not_before and row.not_before > now) or _under_way(hop_id):
+                return []
+            wanted = 1
+        recipients = _take(_candidates(row, wanted, now, avoid), hop_id, courier, now)
+        return _envelopes(hop_id, recipients)
+
+
+def _under_way(hop_id: int) -> bool:
+    return Recipient.objects.filter(next_hop_id=hop_id, state=Recipient.State.SENDING).exists()
+
+
+def _candidates(row: NextHop, wanted: int, now: datetime, avoid: Collection[int]) -> list[int]:
+    """Message ids, in the order in which they go."""
+    due = Recipient.objects.due(row.pk, now)
+    others = due.exclude(message_id__in=avoid) if avoid else due
+    if row.state == NextHop.State.RECOVERING and row.backlog_before:
+        backlog = _messages(others.filter(accepted_at__lt=row.backlog_before), wanted)
+        # What came later is due later, too: the second condition lets the index start there.
+        new = _messages(
+            others.filter(accepted_at__gte=row.backlog_before, next_attempt_at__gte=row.backlog_before),
+            wanted,
+        )
+        alternating = chain.from_iterable(zip_longest(backlog, new))
+        found = [message_id for message_id in alternating if message_id is not None]
+    else:
+        found = _messages(others, wanted)
+    found = list(dict.fromkeys(found))[:wanted]
+    return found or (_messages(due, 1) if avoid else [])
+
+
+def _messages(due: QuerySet[Recipient], wanted: int) -> list[int]:
+    if connection.features.has_select_for_update_skip_locked:
+        due = due.select_for_update(skip_locked=True, no_key=True)
+    return list(due.values_list("message_id", flat=True)[:wanted])
+
+
+def _take(message_ids: Sequence[int], hop_id: int, courier: str, now: datetime) -> list[Recipient]:
+    """Claim all due recipients of these messages for the hop; those that somebody else got are left out."""
+    if not message_ids:
+        return []
+    due = Recipient.objects.due(hop_id, now).filter(message_id__in=message_ids)
+    if connection.features.has_select_for_update_skip_locked:
+        due = due.select_for_update(skip_locked=True, no_key=True)
+    order = {message_id: place for place, message_id in enumerate(message_ids)}
+    found = sorted(due, key=lambda recipient: (order[recipient.message_id], recipient.pk))
+    # The rows are locked (or the whole database is): what was read is what is claimed.
+    Recipient.objects.filter(pk__in=[recipient.pk for recipient in found]).update(
+        state=Recipient.State.SENDING, claimed_by=courier, claimed_at=now
+    )
+    return found
+
+
+def _envelopes(hop_id: int, recipients: Sequence[Recipient]) -> list[Envelope]:
+    by_message: dict[int, list[Addressee]] = {}
+    for recipient in recipients:
+        addressee = Addressee(recipient.pk, recipient.address, recipient.notify, recipient.orcpt)
+        by_message.setdefault(recipient.message_id, []).append(addressee)
+    messages = Message.objects.in_bulk(by_message)
+    contents = _contents([messages[message_id] for message_id in by_message])
+    return [
+        Envelope(
+            hop_id=hop_id,
+            message_id=message_id,
+            sender=messages[message_id].sender,
+            size=messages[message_id].size,
+            smtputf8=messages[message_id].smtputf8,
+            body_8bit=messages[message_id].body_8bit,
+            ret=messages[message_id].ret,
+            envid=messages[message_id].envid,
+            content=contents.get(message_id),
+            recipients=tuple(addressees),
+        )
+        for message_id, addressees in by_message.items()
+    ]
+
+
+def _contents(messages: Sequence[Message]) -> dict[int, bytes]:
+    small, total = [], 0
+    for message in messages:
+        total += message.size
+        if message.size <= CONTENT_WITH_CLAIM and total <= CONTENT_PER_CLAIM:
+            small.append(message.pk)
+    rows = MessageContent.objects.filter(pk__in=small).values_list("pk", "data")
+    return {pk: bytes(data) for pk, data in rows}
+
+
+def content_of(message_id: int) -> bytes:
+    """The stored bytes of a message. MessageContent.DoesNotExist when they are gone."""
+    return bytes(MessageContent.objects.values_list("data", flat=True).get(pk=message_id))
+
+
+FREE = {"state": Recipient.State.QUEUED, "claimed_by": "", "claimed_at": None}
+
+
+def release(recipient_ids: Iterable[int], courier: str) -> int:
+    """Give claims back as if they had never been taken."""
+    mine = Recipient.objects.filter(
+        pk__in=list(recipient_ids), state=Recipient.State.SENDING, claimed_by=courier
+    )
+    return mine.update(**FREE)
+
+
+def release_all(courier: str) -> int:
+    """Free what a killed predecessor of this name held; call it before the first claim."""
+    return Recipient.objects.filter(state=Recipient.State.SENDING, claimed_by=courier).update(**FREE)
+
+
+def renew(recipient_ids: Collection[int], courier: str, now: datetime) -> int:
+    """Say that these claims are alive; free all claims whose lease ran out. Returns the number freed."""
+    sending = Recipient.objects.filter(state=Recipient.State.SENDING)
+    sending.filter(pk__in=list(recipient_ids), claimed_by=courier).update(claimed_at=now)
+    return sending.filter(Q(claimed_at=None) | Q(claimed_at__lt=now - LEASE), claimed_by__gt="").update(
+        **FREE
+    )

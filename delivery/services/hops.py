@@ -1,0 +1,126 @@
+"""The state of next hops: stored in NextHop, moved by `delivery.rules`, its changes audited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q
+
+from accounts.services import SCHEDULER, Decision, decision
+from delivery import rules
+from delivery.models import NextHop, Recipient, Route
+
+
+@dataclass
+class Memory:
+    """What one courier remembers between batches. Losing it costs a little speed, never mail."""
+
+    hops: dict[int, rules.Hop] = field(default_factory=dict)
+    learned: set[str] = field(default_factory=set)
+
+
+def limits_of(route: Route) -> rules.Limits:
+    return rules.Limits(route.canary_first_seconds, route.canary_max_seconds, route.max_connections)
+
+
+def hop_of(row: NextHop, memory: Memory | None = None) -> rules.Hop:
+    """The row as the rules see it, with what this courier remembers of the same state."""
+    hop = rules.Hop(
+        state=rules.State(row.state),
+        state_since=row.state_since,
+        failures=row.failures,
+        canary_successes=row.canary_successes,
+        refused=tuple(row.refused_addresses),
+        refused_senders=tuple(row.refused_senders),
+        not_before=row.not_before,
+        connections=row.connections,
+        backlog_before=row.backlog_before,
+    )
+    known = memory.hops.get(row.pk) if memory else None
+    if known and (known.state, known.state_since) == (hop.state, hop.state_since):
+        hop = replace(
+            hop, trusted=known.trusted, clean=known.clean, round_ms=known.round_ms, best_ms=known.best_ms
+        )
+    return hop
+
+
+def put(row: NextHop, hop: rules.Hop) -> None:
+    """Copy the rules' state into the row, unsaved."""
+    row.state, row.state_since = hop.state.value, hop.state_since
+    row.failures, row.canary_successes = hop.failures, hop.canary_successes
+    row.refused_addresses, row.refused_senders = list(hop.refused), list(hop.refused_senders)
+    row.refusals = len(hop.refused)
+    row.not_before, row.connections, row.backlog_before = hop.not_before, hop.connections, hop.backlog_before
+
+
+def locked(ids: Iterable[int]) -> list[NextHop]:
+    """The rows, locked in one order by everybody. Take the account lock first if you need it."""
+    rows = NextHop.objects.select_for_update(no_key=True, of=("self",)).select_related("route")
+    return list(rows.filter(pk__in=ids).order_by("pk"))
+
+
+def record_transition(made: Decision, row: NextHop, before: rules.Hop, after: rules.Hop) -> None:
+    """Audit that the state of a next hop changed; nothing when it did not."""
+    if before.state == after.state:
+        return
+    made.record(
+        f"route.{after.state.value}",
+        subject=f"route:{row.route_id}",
+        before=before.state.value,
+        after=after.state.value,
+        next_hop=row.pk,
+        domain=row.domain,
+        route=row.route.name,
+        reply=row.last_reply if after.state == rules.State.DOWN else "",
+    )
+
+
+def move(
+    hop_id: int,
+    event: rules.Event,
+    now: datetime,
+    *,
+    made: Decision | None = None,
+    still: Callable[[NextHop], bool] = lambda row: True,
+) -> rules.Hop | None:
+    """Apply one event to a next hop under its lock, if `still` holds there. None when it no longer does."""
+    with transaction.atomic():
+        if made is None:
+            account_id = NextHop.objects.values_list("route__account_id", flat=True).get(pk=hop_id)
+            with decision(account_id, SCHEDULER, now=now) as opened:
+                return move(hop_id, event, now, made=opened, still=still)
+        (row,) = locked([hop_id])
+        if not still(row):
+            return None
+        before = hop_of(row)
+        after = rules.advance(before, event, now, limits_of(row.route))
+        put(row, after)
+        row.save()
+        record_transition(made, row, before, after)
+        return after
+
+
+def finish_drains(now: datetime) -> dict[int, rules.Hop]:
+    """Next hops whose backlog has been tried are up again. Returns those that moved."""
+    state = NextHop.State
+    draining = NextHop.objects.filter(Q(state=state.RECOVERING) | Q(state=state.DOWN, canary_successes__gt=0))
+    moved = {}
+    for row in draining:
+        if not backlog_left(row, now):
+            after = move(row.pk, rules.Drained(), now, still=lambda locked: not backlog_left(locked, now))
+            if after:
+                moved[row.pk] = after
+    return moved
+
+
+def backlog_left(row: NextHop, now: datetime) -> bool:
+    """Something waits, or is being sent, that should go before the hop counts as drained."""
+    backlog = Recipient.objects.filter(next_hop=row).filter(
+        Q(state=Recipient.State.QUEUED, next_attempt_at__lte=now) | Q(state=Recipient.State.SENDING)
+    )
+    if row.backlog_before:
+        backlog = backlog.filter(accepted_at__lt=row.backlog_before)
+    return backlog.exists()
