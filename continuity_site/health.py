@@ -65,16 +65,20 @@ def _monitors(now: datetime) -> str:
 
 def _redis() -> str:
     """Without Redis the work goes on by `manage.py tick`, only slower."""
+    return OK if redis_answers() else DEGRADED
+
+
+def redis_answers(seconds: float = REDIS_SECONDS) -> bool:
+    """Does Redis answer within so many seconds? A host that hangs is as good as gone."""
     shared = django_rq.get_connection("checks").connection_pool
-    times = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+    times = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     pool = type(shared)(connection_class=shared.connection_class, **(shared.connection_kwargs | times))
     try:
-        Redis(connection_pool=pool).ping()
+        return bool(Redis(connection_pool=pool).ping())
     except (RedisError, OSError):
-        return DEGRADED
+        return False
     finally:
         pool.disconnect()
-    return OK
 
 
 def _disk() -> str:

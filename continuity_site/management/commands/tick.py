@@ -8,13 +8,11 @@ import threading
 import time
 from typing import Any
 
-import django_rq
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import close_old_connections
-from redis import Redis
-from redis.exceptions import RedisError
 
+from continuity_site.health import redis_answers
 from continuity_site.schedule import PERIODIC
 
 logger = logging.getLogger(__name__)
@@ -36,9 +34,8 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         last_answer, direct = time.monotonic(), False
-        redis = _connection()
         while not stop.wait(poll_seconds):
-            if _answers(redis):
+            if redis_answers():
                 if direct:
                     logger.warning("Redis answers again: the workers take over")
                 last_answer, direct = time.monotonic(), False
@@ -58,18 +55,3 @@ def run_directly() -> None:
         except Exception:
             logger.exception("%s failed", job.function.__module__)
     close_old_connections()
-
-
-def _connection() -> Redis:
-    """Redis with time-outs short enough to notice that a host hangs."""
-    shared = django_rq.get_connection("checks").connection_pool
-    options = shared.connection_kwargs | {"socket_timeout": 2, "socket_connect_timeout": 2}
-    pool = type(shared)(connection_class=shared.connection_class, **options)
-    return Redis(connection_pool=pool)
-
-
-def _answers(redis: Redis) -> bool:
-    try:
-        return bool(redis.ping())
-    except (RedisError, OSError):
-        return False
