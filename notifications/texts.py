@@ -99,6 +99,8 @@ def _facts(notification: Notification, link: str, now: datetime) -> dict[str, An
         moment = parse_datetime(value) if isinstance(value, str) else None
         facts[name] = moment
         facts[f"{name}_short"] = _short(moment, now) if moment else ""
+        # In an SMS the zone is named once.
+        facts[f"{name}_bare"] = facts[f"{name}_short"].rpartition(" ")[0]
     facts["oldest_age"] = short_age(now - facts["oldest"]) if facts["oldest"] else ""
     facts["reply"] = _shortened(str(facts.get("reply") or ""))
     facts["sentence"] = _sentence(facts)
@@ -142,7 +144,7 @@ def _sms(kind: str, facts: dict[str, Any]) -> str:
         return " ".join(gsm7.likened(text).split())
 
     without: dict[str, str] = {"reply": ""}
-    for less in ({}, {"monitor": ""}, {"monitor": "", "oldest_age": ""}):
+    for less in ({}, {"oldest_age": ""}, {"monitor": ""}, {"monitor": "", "oldest_age": ""}):
         without = {"reply": ""} | less
         if gsm7.fits(written(**without)):
             break

@@ -54,13 +54,14 @@ def relay_options(url: str) -> dict[str, Any]:
         or not config["EMAIL_HOST"]
     ):
         raise ValueError(_("it is not the URL of an SMTP relay"))
+    tls, ssl = bool(config.get("EMAIL_USE_TLS")), bool(config.get("EMAIL_USE_SSL"))
     return {
         "host": config["EMAIL_HOST"],
-        "port": config["EMAIL_PORT"] or 25,
+        "port": config["EMAIL_PORT"] or (465 if ssl else 587 if tls else 25),
         "username": config["EMAIL_HOST_USER"] or "",
         "password": config["EMAIL_HOST_PASSWORD"] or "",
-        "use_tls": bool(config.get("EMAIL_USE_TLS")),
-        "use_ssl": bool(config.get("EMAIL_USE_SSL")),
+        "use_tls": tls,
+        "use_ssl": ssl,
     }
 
 
