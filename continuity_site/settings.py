@@ -30,6 +30,19 @@ GATEWAY_NAME = env.str("GATEWAY_NAME", default="continuity.localhost")
 DEMO = env.bool("DEMO", default=False)
 DEMO_SMTP_PORT = env.int("DEMO_SMTP_PORT", default=2526)
 
+# --- The gateway: what it takes from clients. docs/gateway.md says what each limit is for --------------
+SIZE_LIMIT = env.int("SIZE_LIMIT", default=52_428_800)  # bytes
+BARE_LF = env.one_of("BARE_LF", "normalise", ("normalise", "refuse"))
+TLS_CERTIFICATE = env.str("TLS_CERTIFICATE", default="")
+TLS_KEY = env.str("TLS_KEY", default="")
+GATEWAY_MEMORY = env.int("GATEWAY_MEMORY", default=134_217_728)  # bytes
+GATEWAY_RECIPIENTS = env.int("GATEWAY_RECIPIENTS", default=1000)
+GATEWAY_CONNECTIONS = env.int("GATEWAY_CONNECTIONS", default=1000)
+GATEWAY_CONNECTIONS_PER_ADDRESS = env.int("GATEWAY_CONNECTIONS_PER_ADDRESS", default=100)
+GATEWAY_COMMANDS = env.int("GATEWAY_COMMANDS", default=10_000)
+GATEWAY_ERRORS = env.int("GATEWAY_ERRORS", default=50)
+GATEWAY_IDLE_SECONDS = env.int("GATEWAY_IDLE_SECONDS", default=300)
+
 # --- Django -----------------------------------------------------------------------------------------
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY:

@@ -1,0 +1,56 @@
+"""The Received line, and how we know a message that was here before (RFC 5321 4.4, 6.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from delivery.gateway.headers import header_block
+from delivery.gateway.refusal import Refusal
+
+MOST_HOPS = 100
+_HEADERS = 1 << 20  # bytes of headers searched for hops
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
+_RECEIVED = re.compile(rb"^Received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+class Tracer:
+    """Writes the Received lines of this installation and knows them again by the mark in their id."""
+
+    def __init__(self, name: str, key: str) -> None:
+        self.name = name
+        self._key = hashlib.sha256(b"gateway trace" + key.encode()).digest()
+        self._own = re.compile(
+            rb"\sby\s+%s\s[^;]*\sid\s+([0-9a-f]{12})([0-9a-f]{12})\s*;" % re.escape(name.encode())
+        )
+
+    def new_id(self) -> str:
+        """An id for one message: random, and a mark that only this installation can make."""
+        token = secrets.token_hex(6)
+        return token + self._mark(token.encode())
+
+    def _mark(self, token: bytes) -> str:
+        return hmac.digest(self._key, token, "sha256").hex()[:12]
+
+    def received(self, queue_id: str, *, helo: str, address: str, tls: str, protocol: str) -> bytes:
+        """The header field, folded, with CRLF. `tls` is version and cipher, or empty."""
+        literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+        how = f"{protocol} ({tls})" if tls else protocol
+        return (
+            f"Received: from {_NOT_PLAIN.sub('?', helo)[:255]} ({literal})\r\n"
+            f"\tby {self.name} with {how} id {queue_id};\r\n"
+            f"\t{format_datetime(datetime.now(UTC))}\r\n"
+        ).encode("ascii")
+
+    def check_loop(self, data: bytes | bytearray, start: int) -> None:
+        """Raise Refusal for a message (from `start` on) with too many hops or with a line of our own."""
+        headers = header_block(data, start, _HEADERS)
+        if len(_RECEIVED.findall(headers)) > MOST_HOPS:
+            raise Refusal("554 5.4.6 Too many hops, this message is in a loop")
+        for token, mark in self._own.findall(headers):
+            if hmac.compare_digest(self._mark(token), mark.decode()):
+                raise Refusal("554 5.4.6 This message was here before, it is in a loop")

@@ -1,0 +1,44 @@
+"""manage.py gateway: take mail by SMTP until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import Any
+
+import uvloop
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from delivery.gateway.server import Gateway
+
+log = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    # Ours only: Django's own would import every page and its libraries.
+    requires_system_checks = ("continuity",)
+    help = "Take mail by SMTP on BIND_ADDRESS and SMTP_PORT. Several may share the port."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's; ours says what matters
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_serve())
+        except OSError as error:
+            raise CommandError(f"The gateway cannot start: {error}") from error
+
+
+async def _serve() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gateway = Gateway()
+    port = await gateway.start(settings.BIND_ADDRESS, settings.SMTP_PORT)
+    log.info("gateway ready on %s port %d", settings.BIND_ADDRESS or "all addresses", port)
+    await stop.wait()
+    log.info("gateway stopping")
+    await gateway.stop()
+    log.info("gateway stopped")
