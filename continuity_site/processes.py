@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from continuity_site import embedded_redis
 from continuity_site.supervisor import Child, die_with_parent, name_process
@@ -41,7 +41,10 @@ def preload() -> None:
 def _command(name: str, *arguments: str) -> Callable[[], None]:
     def run() -> None:
         random.seed()  # else all children would draw the same jitter
-        call_command(name, *arguments, skip_checks=True, stdout=io.StringIO())  # they talk by their logs
+        try:
+            call_command(name, *arguments, skip_checks=True, stdout=io.StringIO())  # they talk by their logs
+        except CommandError as error:
+            sys.exit(str(error))
 
     return run
 
