@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -10,12 +11,19 @@ from django_stubs_ext.db.models import TypedModelMeta
 
 from accounts.models import Account, Contact, TimeZoneField
 from delivery.models import Route
+from monitoring.rules import (
+    HIGH_SENSITIVITY,
+    HIGHEST_THRESHOLD,
+    LOW_SENSITIVITY,
+    LOWEST_THRESHOLD,
+    MEDIUM_SENSITIVITY,
+)
 
 
 class Monitor(models.Model):
     """Watches a mail server by judging one window after another. `monitoring.rules` has the counter."""
 
-    HIGH, MEDIUM, LOW = 3, 5, 10
+    HIGH, MEDIUM, LOW = HIGH_SENSITIVITY, MEDIUM_SENSITIVITY, LOW_SENSITIVITY
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="monitors")
     description = models.CharField(max_length=120)
@@ -26,7 +34,7 @@ class Monitor(models.Model):
     )
     threshold = models.PositiveSmallIntegerField(
         default=MEDIUM,
-        validators=[MinValueValidator(1), MaxValueValidator(60)],
+        validators=[MinValueValidator(LOWEST_THRESHOLD), MaxValueValidator(HIGHEST_THRESHOLD)],
         help_text=_("Failed windows until the outage opens. High sensitivity is 3, medium 5, low 10."),
     )
     contacts = models.ManyToManyField(Contact, blank=True, related_name="monitors")
@@ -41,6 +49,15 @@ class Monitor(models.Model):
     def __str__(self) -> str:
         return self.description
 
+    def clean(self) -> None:
+        """Raise ValidationError unless the route is an inbound one of the monitor's own account."""
+        super().clean()
+        route = Route.objects.filter(pk=self.route_id).first()
+        if route and route.account_id != self.account_id:
+            raise ValidationError({"route": _("This route belongs to another account.")})
+        if route and route.kind != Route.Kind.INBOUND:
+            raise ValidationError({"route": _("A monitor watches an inbound route, this one is outbound.")})
+
 
 class Probe(models.Model):
     """An active check of a route (connect, EHLO, STARTTLS, RCPT) made for one window without traffic."""
@@ -53,6 +70,9 @@ class Probe(models.Model):
     host = models.CharField(max_length=260, blank=True)
     stage = models.CharField(max_length=12, blank=True)
     reply = models.TextField(blank=True)
+    claim = models.UUIDField(
+        null=True, editable=False, help_text=_("Whoever wrote the row makes the probe: this says who it was.")
+    )
 
     class Meta(TypedModelMeta):
         constraints = [
@@ -77,7 +97,9 @@ class Window(models.Model):
     end = models.DateTimeField()
     verdict = models.CharField(max_length=8, choices=Verdict)
     counter = models.PositiveSmallIntegerField(help_text=_("The monitor's counter after this window."))
-    step = models.SmallIntegerField(help_text=_("What this window added to the counter."))
+    step = models.SmallIntegerField(
+        help_text=_("What this window adds to the counter, before that is kept between 0 and the threshold.")
+    )
     deliveries = models.PositiveIntegerField(default=0, help_text=_("Successful deliveries in the window."))
     failures = models.PositiveIntegerField(default=0, help_text=_("Host failures of real deliveries."))
     source = models.CharField(max_length=12, blank=True, help_text=_("What decided: delivery or probe."))

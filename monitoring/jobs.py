@@ -1,0 +1,18 @@
+"""RQ entry points of monitoring. Safe to run twice, and at the same time."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from monitoring import services
+
+
+def tick() -> None:
+    """Judge what is due, probe where nothing happened; slow probes do not keep others from being judged."""
+    _judge()
+    if services.probe_due(timezone.now(), meanwhile=_judge):
+        _judge()
+
+
+def _judge() -> None:
+    services.judge_due(timezone.now())

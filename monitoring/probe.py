@@ -1,0 +1,206 @@
+"""The active probe of a route: connect, EHLO, STARTTLS, MAIL and RCPT, never DATA. Network only, no database.
+
+`docs/monitoring.md` says which answers of the server count as a failure of the route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import aiosmtplib
+
+# Sockets open at once; with more monitors than that the rest waits for its turn.
+AT_ONCE = 200
+# What is kept of a server's words, in characters.
+LONGEST_REPLY = 500
+_GOODBYE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Host:
+    """`tls` is `opportunistic`, `required` or `verified`, as in delivery.RouteHost."""
+
+    name: str
+    port: int
+    tls: str
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One probe to make: the hosts in order of preference, whom to ask for, and the limit in seconds."""
+
+    key: int
+    hosts: Sequence[Host]
+    recipient: str
+    limit: float
+    our_name: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a probe ended: at which host and stage, with the server's words or, without any, ours."""
+
+    ok: bool
+    host: str
+    stage: str
+    reply: str
+
+
+@dataclass
+class _Failed(Exception):  # noqa: N818  (it says how one host failed)
+    reply: str
+    args: tuple[object, ...] = field(default=(), init=False)
+
+
+def probe_all(plans: Sequence[Plan], done: Callable[[Plan, Outcome], None]) -> None:
+    """Make all probes at the same time; `done` is called with each outcome as soon as it is known."""
+    asyncio.run(_probe_all(plans, done))
+
+
+async def _probe_all(plans: Sequence[Plan], done: Callable[[Plan, Outcome], None]) -> None:
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(plan: Plan) -> None:
+        async with turns:
+            done(plan, await probe(plan))
+
+    async with asyncio.TaskGroup() as tasks:
+        for plan in plans:
+            tasks.create_task(one(plan))
+
+
+async def probe(plan: Plan) -> Outcome:
+    """Ask one host after the other until one works; each gets an equal share of the time that is left."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + plan.limit
+    outcome = Outcome(False, "", "connect", "The route has no host.")
+    for number, host in enumerate(plan.hosts):
+        share = max(0.0, deadline - loop.time()) / (len(plan.hosts) - number)
+        outcome = await _probe_host(plan, host, share)
+        if outcome.ok:
+            return outcome
+    return outcome
+
+
+async def _probe_host(plan: Plan, host: Host, seconds: float) -> Outcome:
+    session = _Session(plan, host, seconds)
+    try:
+        async with asyncio.timeout(seconds):
+            reply = await session.run()
+    except TimeoutError:
+        return session.outcome(False, f"No answer within {seconds:.0f} s.")
+    except _Failed as failed:
+        return session.outcome(False, failed.reply)
+    except aiosmtplib.SMTPResponseException as error:
+        return session.outcome(False, f"{error.code} {error.message}")
+    except ssl.SSLError as error:
+        return session.outcome(False, f"TLS: {error.reason or error}")
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        return session.outcome(False, _words(error))
+    else:
+        return session.outcome(True, reply)
+    finally:
+        await session.close()
+
+
+class _Session:
+    """One connection to one host, and how far it got."""
+
+    def __init__(self, plan: Plan, host: Host, seconds: float) -> None:
+        self.plan, self.host, self.stage = plan, host, "connect"
+        self.client = aiosmtplib.SMTP(
+            hostname=host.name,
+            port=host.port,
+            local_hostname=plan.our_name,
+            timeout=max(seconds, 0.01) + 1,  # ours is the one that rings
+            start_tls=False,
+        )
+
+    def outcome(self, ok: bool, reply: str) -> Outcome:
+        return Outcome(ok, str(self.host), self.stage, " ".join(reply.split())[:LONGEST_REPLY])
+
+    async def run(self) -> str:
+        """The reply that shows that the host works. Raises what shows that it does not."""
+        try:
+            await self.client.connect()
+        except aiosmtplib.SMTPConnectResponseError:
+            self.stage = "banner"
+            raise
+        self.stage = "ehlo"
+        await self.client.ehlo()
+        await self._starttls()
+        self.stage = "mail"
+        await self.client.mail("")
+        self.stage = "rcpt"
+        encoding = "ascii" if self.plan.recipient.isascii() else "utf-8"
+        try:
+            response = await self.client.rcpt(self.plan.recipient, encoding=encoding)
+        except aiosmtplib.SMTPRecipientRefused as refused:
+            if is_host_failure(refused.code, refused.message):
+                raise
+            return f"{refused.code} {refused.message}"
+        return f"{response.code} {response.message}"
+
+    async def _starttls(self) -> None:
+        if not self.client.supports_extension("starttls"):
+            if self.host.tls != "opportunistic":
+                self.stage = "starttls"
+                raise _Failed("The server does not offer STARTTLS, which the route requires.")
+            return
+        self.stage = "starttls"
+        context = ssl.create_default_context()
+        if self.host.tls != "verified":
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        await self.client.starttls(tls_context=context)
+        self.stage = "ehlo"
+        await self.client.ehlo()
+
+    async def close(self) -> None:
+        try:
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                if self.client.is_connected and self.stage in ("mail", "rcpt"):
+                    await self.client.rset()
+                    await self.client.quit()
+        except (aiosmtplib.SMTPException, OSError):
+            pass  # the answer is known; how it says goodbye does not matter
+        finally:
+            self.client.close()
+
+
+def is_host_failure(code: int, reply: str) -> bool:
+    """Whether a refused `RCPT` of the only recipient means that the route does not work.
+
+    4xx: yes, unless it is about this mailbox (4.1.x, 4.2.x; RFC 3463). 5xx: the server answers, so no,
+    unless it says that it takes no mail at all or none from us (5.3.x, 5.4.x, 5.7.x; 521, 554, 556).
+    """
+    enhanced = re.match(r"\s*([245])\.(\d{1,3})\.\d{1,3}\b", reply)
+    about = int(enhanced[2]) if enhanced else None
+    if 400 <= code < 500:
+        return code == 421 or about not in (1, 2)
+    if code in (521, 556):
+        return True
+    return about in (3, 4, 7) if about is not None else code == 554
+
+
+def _words(error: Exception) -> str:
+    """The reason for a connection that failed, without Python's own words around it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"The certificate cannot be trusted: {cause.verify_message}."
+        if isinstance(cause, socket.gaierror):
+            return f"The name of the host could not be resolved: {cause.strerror}."
+        if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
+            return f"{os.strerror(cause.errno)}."
+        cause = cause.__cause__ or cause.__context__
+    return str(error)

@@ -1,0 +1,127 @@
+"""Read-only questions about monitors, for the dashboard and the monitor's page. All datetimes are UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils.translation import gettext as _
+
+from monitoring.models import Monitor, Outage, Window
+
+DOTS = 30
+CHART_HOURS = 24
+
+
+@dataclass(frozen=True)
+class MonitorState:
+    """A monitor as pages show it. `windows` are the latest ones, oldest first."""
+
+    monitor: Monitor
+    windows: Sequence[Window]
+    outage: Outage | None
+    sentence: str
+    reply: str
+
+    @property
+    def counter(self) -> int:
+        return self.monitor.counter
+
+    @property
+    def threshold(self) -> int:
+        return self.monitor.threshold
+
+    @property
+    def last(self) -> Window | None:
+        return self.windows[-1] if self.windows else None
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether the last window should have been judged long ago: two windows and a minute."""
+        until = self.monitor.judged_until
+        limit = timedelta(seconds=2 * self.monitor.window_seconds + 60)
+        return self.monitor.active and until is not None and now - until > limit
+
+
+def monitor_states(account_id: int, now: datetime) -> list[MonitorState]:
+    """All monitors of the account with their last 30 windows at most, in three queries."""
+    monitors = list(
+        Monitor.objects.filter(account_id=account_id).select_related("route").order_by("description")
+    )
+    return _states(monitors, now, DOTS)
+
+
+def monitor_state(monitor: Monitor, now: datetime, windows: int = DOTS) -> MonitorState:
+    """One monitor with so many of its latest windows."""
+    return _states([monitor], now, windows)[0]
+
+
+def chart_windows(monitor: Monitor, now: datetime, hours: int = CHART_HOURS) -> list[Window]:
+    """The windows that ended in the last `hours`, oldest first."""
+    since = now - timedelta(hours=hours)
+    return list(monitor.windows.filter(end__gt=since).order_by("end"))
+
+
+def outages(monitor: Monitor, number: int = 20) -> list[Outage]:
+    """The latest outages of the monitor, newest first."""
+    return list(monitor.outages.order_by("-opened_at")[:number])
+
+
+def open_outages(account_id: int) -> list[Outage]:
+    """The outages of the account that are not over, oldest first."""
+    return list(
+        Outage.objects.filter(account_id=account_id, closed_at=None)
+        .select_related("monitor")
+        .order_by("opened_at")
+    )
+
+
+def overdue_monitors(now: datetime) -> int:
+    """How many active monitors nobody judged for two windows and a minute: for /healthz."""
+    active = Monitor.objects.filter(active=True, judged_until__isnull=False)
+    return sum(MonitorState(monitor, (), None, "", "").overdue(now) for monitor in active)
+
+
+def evidence_sentence(window: Window | None) -> str:
+    """What a window saw, in a plain sentence; the server's words are in `window.reply`."""
+    if window is None:
+        return _("Nothing judged yet.")
+    if window.verdict == Window.Verdict.UNKNOWN:
+        return _("Not known: monitoring did not run.") if not window.reply else window.reply
+    if window.verdict == Window.Verdict.QUIET:
+        return _("Nothing to judge.")
+    if window.verdict == Window.Verdict.FAILURE:
+        if window.source == "probe":
+            return _("The probe of the mail server failed.")
+        return _("Deliveries to the mail server failed.")
+    if window.source == "probe":
+        if window.step == 0:
+            return _("The probe was answered, but mail still waits: only a delivery counts.")
+        return _("No mail in this window; the mail server answered the probe.")
+    return _("Mail was delivered.")
+
+
+def _states(monitors: Sequence[Monitor], now: datetime, number: int) -> list[MonitorState]:
+    if not monitors:
+        return []
+    longest = max(monitor.window_seconds for monitor in monitors)
+    since = now - timedelta(seconds=longest * (number + 1))
+    windows: dict[int, list[Window]] = {}
+    for window in Window.objects.filter(monitor__in=monitors, end__gt=since).order_by("end"):
+        windows.setdefault(window.monitor_id, []).append(window)
+    outages = {
+        outage.monitor_id: outage for outage in Outage.objects.filter(monitor__in=monitors, closed_at=None)
+    }
+    return [_state(monitor, windows.get(monitor.pk, [])[-number:], outages) for monitor in monitors]
+
+
+def _state(monitor: Monitor, windows: Sequence[Window], outages: dict[int, Outage]) -> MonitorState:
+    last = windows[-1] if windows else None
+    replies = (window.reply for window in reversed(windows) if window.verdict == Window.Verdict.FAILURE)
+    return MonitorState(
+        monitor=monitor,
+        windows=windows,
+        outage=outages.get(monitor.pk),
+        sentence=evidence_sentence(last),
+        reply=next(replies, ""),
+    )

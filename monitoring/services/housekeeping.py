@@ -1,0 +1,63 @@
+"""What is no longer needed: old windows and probes, the state of monitors that are switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+
+from accounts.services import SCHEDULER, decision
+from monitoring import rules
+from monitoring.models import Monitor, Outage, Probe, Window
+
+# Rows deleted in one transaction, so that others wait for the lock only shortly.
+DELETE_AT_ONCE = 2000
+
+
+def delete_old(now: datetime) -> int:
+    """Delete the windows and probes of all monitors that are older than 90 days. Returns how many rows."""
+    return delete_old_of(list(Monitor.objects.values_list("pk", flat=True)), now)
+
+
+def delete_old_of(monitor_ids: Collection[int], now: datetime) -> int:
+    """`delete_old` for these monitors; judging calls it when a monitor has passed midnight (UTC)."""
+    if not monitor_ids:
+        return 0
+    before = now - rules.KEEP_WINDOWS
+    windows = Window.objects.filter(monitor_id__in=monitor_ids, end__lt=before)
+    probes = Probe.objects.filter(monitor_id__in=monitor_ids, window_start__lt=before)
+    return _delete(windows) + _delete(probes)
+
+
+def reset_switched_off(now: datetime) -> int:
+    """Forget the counters of monitors that are switched off, and close their outages: nobody watches them.
+
+    Switched on again, a monitor starts from 0. Returns how many monitors were reset.
+    """
+    off = Monitor.objects.filter(active=False, judged_until__isnull=False)
+    accounts = set(off.values_list("account_id", flat=True))
+    reset = 0
+    for account_id in accounts:
+        with decision(account_id, SCHEDULER, now=now) as taken:
+            mine = list(off.filter(account_id=account_id).values_list("pk", flat=True))
+            for outage in Outage.objects.filter(monitor_id__in=mine, closed_at=None):
+                Outage.objects.filter(pk=outage.pk).update(closed_at=max(outage.opened_at, now))
+                taken.record(
+                    "outage.closed",
+                    subject=f"outage:{outage.pk}",
+                    before="open",
+                    after="closed",
+                    reason="The monitor was switched off.",
+                    monitor=outage.monitor_id,
+                )
+            reset += off.filter(pk__in=mine).update(counter=0, judged_until=None)
+    return reset
+
+
+def _delete(old: QuerySet[Any]) -> int:
+    deleted = 0
+    while ids := list(old.values_list("pk", flat=True)[:DELETE_AT_ONCE]):
+        deleted += old.model._default_manager.filter(pk__in=ids).delete()[0]
+    return deleted
