@@ -1,0 +1,34 @@
+"""Signing in and out, and choosing the account to look at."""
+
+from __future__ import annotations
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import Http404, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from accounts.access import SESSION_KEY, ConsoleRequest, account_required
+
+
+class SignIn(LoginView):
+    """The sign-in page; somebody signed in already goes on to the console."""
+
+    template_name = "accounts/sign_in.html"
+    redirect_authenticated_user = True
+
+
+class SignOut(LogoutView):
+    """POST only: a link in a mail cannot sign anybody out."""
+
+    http_method_names = ["post", "options"]
+
+
+@require_POST
+@account_required
+def choose_account(request: ConsoleRequest) -> HttpResponseBase:
+    """Look at another account; one that the user may not see does not exist."""
+    chosen = request.POST.get("account", "")
+    if chosen not in {str(account.pk) for account in request.accounts}:
+        raise Http404
+    request.session[SESSION_KEY] = int(chosen)
+    return redirect("dashboard")

@@ -1,0 +1,139 @@
+"""What the state line and the dashboard say, asked once per page. Times are aware UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Min, Q
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from accounts.models import Account, AuditEntry
+from delivery.models import NextHop, Route
+from delivery.reads import RouteQueue, pause_state, queue_by_route
+from events.models import ContinuityEvent
+from monitoring.models import Monitor, Outage
+from notifications.models import Notification, Suspension
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Whether inbound mail flows: the pause first, else the worst state of the account's mail servers."""
+
+    state: str
+    word: str
+    since: datetime | None
+    by: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody paused the deliveries, done or still under way."""
+        return self.state in ("pausing", "paused")
+
+
+def flow(account: Account, routes: list[RouteQueue], now: datetime) -> Flow:
+    """What `routes` (as `queue_by_route` tells them) and the pause come to."""
+    pause = pause_state(account.pk, now)
+    if pause.mode != "flowing":
+        word = _("Pausing") if pause.mode == "pausing" else _("Paused")
+        return Flow(pause.mode, word, pause.since, pause.by)
+    inbound = [route for route in routes if route.kind == Route.Kind.INBOUND]
+    order = ("down", "suspect", "recovering", "up")
+    worst = min(inbound, key=lambda route: order.index(route.state), default=None)
+    if worst is None:
+        return Flow("up", _("No route yet"), None)
+    return Flow(worst.state, str(NextHop.State(worst.state).label), worst.state_since)
+
+
+def active_event(account: Account, now: datetime) -> ContinuityEvent | None:
+    """The event that makes continuity mode Active at `now`, by the clock."""
+    return ContinuityEvent.objects.active(now).filter(account=account).first()
+
+
+def monitors(account: Account) -> list[Monitor]:
+    """The monitors with their contacts; `open_since` is set while an outage is open."""
+    found = (
+        Monitor.objects.filter(account=account)
+        .select_related("route")
+        .annotate(open_since=Min("outages__failing_since", filter=Q(outages__closed_at=None)))
+        .order_by("description")
+    )
+    return list(found)
+
+
+def open_outages(account: Account) -> list[Outage]:
+    """Outages that last, the oldest first."""
+    found = Outage.objects.filter(account=account, closed_at=None).select_related("monitor")
+    return list(found.order_by("failing_since"))
+
+
+def suspensions(account: Account, now: datetime) -> list[Suspension]:
+    """Who is silenced until when."""
+    found = Suspension.objects.filter(account=account, until__gt=now).select_related("contact")
+    return list(found.order_by("until"))
+
+
+def latest_alerts(account: Account, limit: int = 5) -> list[Notification]:
+    """The newest notifications with their contacts."""
+    found = Notification.objects.filter(account=account).select_related("contact")
+    return list(found.order_by("-created_at", "-pk")[:limit])
+
+
+def latest_history(account: Account, limit: int = 6) -> list[AuditEntry]:
+    """The newest decisions, the newest first."""
+    return list(AuditEntry.objects.filter(account=account).order_by("-number")[:limit])
+
+
+def reachable(account: Account) -> tuple[int, int]:
+    """How many active contacts there are, and how many of them can be reached."""
+    usable = Q(points__verified_at__isnull=False, points__disabled_at=None)
+    counts = account.contacts.filter(active=True).aggregate(
+        all=Count("pk", distinct=True), reachable=Count("pk", filter=usable, distinct=True)
+    )
+    return counts["all"], counts["reachable"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the state line: what, in which state, and where something can be done about it."""
+
+    label: str
+    word: str
+    colour: str
+    url: str
+    until: datetime | None = None
+    oldest: datetime | None = None
+    more: str = ""
+
+
+def state_line(account: Account, now: datetime, dashboard: str, queue_page: str) -> list[Part]:
+    """Continuity mode, deliveries and queue, in the words of the top of every page."""
+    event, routes = active_event(account, now), queue_by_route(account.pk)
+    flowing = flow(account, routes, now)
+    queued = sum(route.queued for route in routes)
+    oldest = min((route.oldest for route in routes if route.oldest), default=None)
+    colours = {"up": "green", "down": "red"}
+    return [
+        Part(
+            _("Continuity mode"),
+            _("Active") if event else _("Inactive"),
+            "blue" if event else "grey",
+            f"{dashboard}#mode",
+            until=event.ends_at if event else None,
+        ),
+        Part(
+            _("Deliveries"),
+            flowing.word,
+            colours.get(flowing.state, "amber"),
+            f"{dashboard}#deliveries",
+            more=_("by %(name)s") % {"name": flowing.by} if flowing.held else "",
+        ),
+        Part(
+            _("Queued"),
+            number_format(queued, force_grouping=True),
+            "amber" if queued and flowing.state != "up" else "grey",
+            f"{queue_page}?state=waiting",
+            oldest=oldest,
+        ),
+    ]

@@ -1,0 +1,198 @@
+"""What console pages need to speak of times, sizes and states in one voice."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
+
+from delivery.models import NextHop
+from monitoring.models import Monitor
+
+register = template.Library()
+
+# The state of anything, as one of the five state classes. A word always stands beside it.
+COLOURS = {
+    "green": {"up", "flowing", "delivered", "sent", "success", "ok"},
+    "amber": {"recovering", "suspect", "pausing", "paused", "deferred", "pending", "sending", "held",
+              "temporary", "unknown", "suspended", "slow", "refuse4", "stopped_event"},
+    "red": {"down", "failure", "failed", "bounced", "rejected", "quarantined", "refused", "host_failure",
+            "fault", "permanent", "expired", "outage", "stopped", "refuse5"},
+    "blue": {"active"},
+}  # fmt: skip
+BY_STATE = {state: colour for colour, states in COLOURS.items() for state in states}
+
+
+@register.filter
+def colour(state: object) -> str:
+    """The state class of a state, grey when it is none."""
+    return BY_STATE.get(str(state), "grey")
+
+
+@register.simple_tag
+def badge(state: object, word: object) -> SafeString:
+    """A state as colour, shape and word."""
+    return format_html('<span class="badge {}">{}</span>', colour(state), word)
+
+
+@register.filter
+def duration(value: timedelta | float | None) -> str:
+    """A length of time in at most two units: 4 s, 12 min, 1 h 12 min, 3 d 4 h."""
+    if value is None:
+        return ""
+    seconds = max(0, int(value.total_seconds() if isinstance(value, timedelta) else value))
+    if seconds < 60:
+        return _("%(n)s s") % {"n": seconds}
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 60:
+        return _("%(n)s min") % {"n": minutes}
+    if hours < 24:
+        return (
+            _("%(h)s h %(m)s min") % {"h": hours, "m": minutes % 60}
+            if minutes % 60
+            else _("%(h)s h") % {"h": hours}
+        )
+    return _("%(d)s d %(h)s h") % {"d": days, "h": hours % 24} if hours % 24 else _("%(d)s d") % {"d": days}
+
+
+def exact(moment: datetime) -> str:
+    """Date, time to the second and zone, in the zone of the page."""
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'j M Y, H:i:s')} {local.tzname()}"
+
+
+@register.simple_tag
+def ago(moment: datetime | None) -> SafeString | str:
+    """A time relative to now, with the exact one on hover and in print. live.js keeps it going."""
+    if moment is None:
+        return "–"
+    passed = timezone.now() - moment
+    text = _("%(time)s ago") % {"time": duration(passed)} if passed >= timedelta(seconds=1) else _("now")
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>', moment.isoformat(), exact(moment), text
+    )
+
+
+@register.simple_tag
+def until(moment: datetime | None) -> SafeString | str:
+    """The time left until a moment, counted down by live.js."""
+    if moment is None:
+        return "–"
+    left = moment - timezone.now()
+    text = _("in %(time)s") % {"time": duration(left)} if left > timedelta(0) else _("now")
+    return format_html(
+        '<time datetime="{}" title="{}" data-until>{}</time>', moment.isoformat(), exact(moment), text
+    )
+
+
+@register.simple_tag
+def clock(moment: datetime | None) -> SafeString | str:
+    """A wall-clock time in the zone of the page, with the day unless it is today."""
+    if moment is None:
+        return "–"
+    local = timezone.localtime(moment)
+    pattern = "H:i" if local.date() == timezone.localdate() else "j M, H:i"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        exact(moment),
+        date_format(local, pattern),
+    )
+
+
+@register.simple_tag
+def second(moment: datetime | None) -> SafeString | str:
+    """Like `clock`, to the second: for attempts and timelines."""
+    if moment is None:
+        return "–"
+    local = timezone.localtime(moment)
+    pattern = "H:i:s" if local.date() == timezone.localdate() else "j M H:i:s"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        exact(moment),
+        date_format(local, pattern),
+    )
+
+
+@register.simple_tag
+def request_key() -> SafeString:
+    """The nonce of a form: two submits of one rendering decide once."""
+    return format_html('<input type="hidden" name="request_key" value="{}">', secrets.token_urlsafe(16))
+
+
+@register.inclusion_tag("accounts/_field.html")
+def field(bound: object) -> dict[str, object]:
+    """A form field with its label, help and errors."""
+    widget = getattr(getattr(bound, "field", None), "widget", None)
+    kind = getattr(widget, "input_type", "")
+    return {"field": bound, "check": kind == "checkbox" and not getattr(widget, "allow_multiple_selected", False),
+            "many": bool(getattr(widget, "allow_multiple_selected", False)) or kind == "radio"}  # fmt: skip
+
+
+@register.filter
+def dots(monitor: Monitor) -> list[bool]:
+    """The counter as dots, at most twelve; a higher threshold is scaled down, never to nothing."""
+    shown = min(monitor.threshold, 12)
+    return [n < -(-monitor.counter * shown // monitor.threshold) for n in range(shown)]
+
+
+@register.filter
+def route_word(state: str) -> str:
+    """The name of a route's state."""
+    return str(NextHop.State(state).label)
+
+
+ALERTS = {
+    "outage": _lazy("Outage alert"),
+    "reminder": _lazy("Reminder"),
+    "recovery": _lazy("Recovery notice"),
+    "action": _lazy("What somebody did"),
+}
+DECISIONS = {
+    "event.activated": _lazy("Continuity mode activated"),
+    "event.extended": _lazy("Continuity mode extended"),
+    "event.stopped": _lazy("Continuity mode ended"),
+    "event.ran_out": _lazy("Continuity mode ran out"),
+    "pause.started": _lazy("Deliveries paused"),
+    "pause.ended": _lazy("Deliveries resumed"),
+    "route.down": _lazy("Mail server down"),
+    "route.suspect": _lazy("Mail server suspect"),
+    "route.recovering": _lazy("Mail server recovering"),
+    "route.up": _lazy("Mail server flowing"),
+    "outage.opened": _lazy("Outage opened"),
+    "outage.closed": _lazy("Outage closed"),
+    "notifications.suspended": _lazy("Notifications suspended"),
+    "settings.changed": _lazy("Settings changed"),
+}
+
+
+@register.filter
+def alert_word(kind: str) -> str:
+    """What kind of notification it is."""
+    return str(ALERTS.get(kind, kind))
+
+
+@register.filter
+def audit_word(action: str) -> str:
+    """What was decided, in words; an action without words of its own speaks for itself."""
+    return str(DECISIONS.get(action, action.replace(".", " ").replace("_", " ").capitalize()))
+
+
+@register.filter
+def audit_colour(action: str) -> str:
+    """The state class of what a decision led to."""
+    red, green = {"outage.opened", "route.down"}, {"outage.closed", "route.up"}
+    blue = {"event.activated", "event.extended"}
+    amber = {"pause.started", "route.suspect", "route.recovering", "notifications.suspended"}
+    for name, actions in (("red", red), ("green", green), ("blue", blue), ("amber", amber)):
+        if action in actions:
+            return name
+    return "grey"

@@ -1,0 +1,96 @@
+"""The demo: break the mail server, and read the alerts as they would look. Only for the demo account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.access import ConsoleRequest, account_required, administrator_required, back
+from continuity_site.demo import control
+from notifications.models import DemoMessage
+
+MODES = {
+    "up": gettext_lazy("Running"),
+    "slow": gettext_lazy("Slow"),
+    "refuse4": gettext_lazy("Refuses for now (4xx)"),
+    "refuse5": gettext_lazy("Refuses for good (5xx)"),
+    "stopped": gettext_lazy("Stopped"),
+}
+BUTTONS = {
+    "up": gettext_lazy("Start"),
+    "stopped": gettext_lazy("Stop the mail server"),
+    "slow": gettext_lazy("Make it slow"),
+    "refuse4": gettext_lazy("Refuse with 4xx"),
+    "refuse5": gettext_lazy("Refuse with 5xx"),
+}
+View = Callable[..., HttpResponse]
+
+
+def demo_only(view: View) -> View:
+    """For an account that is not the demo these pages do not exist."""
+
+    @wraps(view)
+    def checked(request: ConsoleRequest, *args: object, **kwargs: object) -> HttpResponse:
+        if not request.account.is_demo:
+            raise Http404
+        return view(request, *args, **kwargs)
+
+    return checked
+
+
+@require_GET
+@account_required
+@demo_only
+def page(request: ConsoleRequest) -> HttpResponse:
+    """The demo mail server's controls and mailbox, and the alert inbox."""
+    mode = str(control.get_mode())
+    alerts = DemoMessage.objects.filter(account=request.account).order_by("-at", "-pk")
+    return render(
+        request,
+        "continuity_site/demo.html",
+        {
+            "mode": mode,
+            "mode_word": MODES[mode],
+            "buttons": BUTTONS.items(),
+            "received": control.received(20),
+            "count": control.count(),
+            "alerts": list(alerts[:20]),
+        },
+    )
+
+
+@require_POST
+@administrator_required
+@demo_only
+def server(request: ConsoleRequest) -> HttpResponse:
+    """Make the demo mail server behave so."""
+    mode = request.POST.get("mode", "")
+    if mode not in MODES:
+        raise Http404
+    control.set_mode(mode)
+    messages.success(request, _("Demo mail server: %(mode)s.") % {"mode": MODES[mode]})
+    return back(request, "demo")
+
+
+@require_GET
+@account_required
+@demo_only
+def letter(request: ConsoleRequest, pk: int) -> HttpResponse:
+    """An alert e-mail's HTML as a mail program shows it: inline styles, and nothing but."""
+    found = get_object_or_404(DemoMessage, pk=pk, account=request.account)
+    response = HttpResponse(
+        found.html or found.text, content_type="text/html" if found.html else "text/plain"
+    )
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-popups allow-popups-to-escape-sandbox "
+        "allow-top-navigation-by-user-activation; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+    )
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    return response

@@ -1,0 +1,122 @@
+"""Continuity events in the console: the list, and one event with its timeline and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Q
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from accounts.access import ConsoleRequest, account_required
+from accounts.models import AuditEntry
+from delivery.models import Message, NextHop, Recipient
+from events.models import ContinuityEvent
+from monitoring.models import Outage
+from notifications.models import Notification
+
+PAGE = 50
+MOST = 500
+
+
+@require_GET
+@account_required
+def events(request: ConsoleRequest) -> HttpResponse:
+    """Continuity events and outages, the newest first."""
+    found = ContinuityEvent.objects.filter(account=request.account).order_by("-starts_at", "-pk")
+    before = request.GET.get("before", "")
+    if before.isascii() and before.isdigit() and len(before) < 18:
+        last = found.filter(pk=int(before)).first()
+        found = found.filter(starts_at__lt=last.starts_at) if last else found
+    rows = list(found[: PAGE + 1])
+    outages = Outage.objects.filter(account=request.account).select_related("monitor")
+    return render(
+        request,
+        "events/list.html",
+        {
+            "now": timezone.now(),
+            "events": rows[:PAGE],
+            "older": rows[PAGE - 1].pk if len(rows) > PAGE else None,
+            "outages": list(outages.order_by("-opened_at")[:20]),
+        },
+    )
+
+
+@require_GET
+@account_required
+def event(request: ConsoleRequest, pk: int) -> HttpResponse:
+    """One event: how long, what happened, what became of the mail."""
+    found = get_object_or_404(ContinuityEvent, pk=pk, account=request.account)
+    now = timezone.now()
+    end = found.ended_at or min(found.ends_at, now)
+    outages = Outage.objects.filter(
+        Q(closed_at=None) | Q(closed_at__gte=found.starts_at), account=request.account, opened_at__lte=end
+    ).select_related("monitor")
+    lines = list(outages.order_by("failing_since"))
+    start = min([found.starts_at, *(one.failing_since for one in lines)])
+    return render(
+        request,
+        "events/detail.html",
+        {
+            "event": found,
+            "active": found.is_active(now),
+            "end": end,
+            "length": end - found.starts_at,
+            "outages": lines,
+            "timeline": timeline(request.account.pk, start, end),
+            "figures": figures(request.account.pk, start, end),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One line of a timeline: a decision, or an alert that went out. `colour` is a state class."""
+
+    at: datetime
+    entry: AuditEntry | None = None
+    alert: Notification | None = None
+
+
+def timeline(account_id: int, start: datetime, end: datetime) -> list[Moment]:
+    """What was decided and who was told in `[start, end]`, the earliest first; two queries."""
+    entries = AuditEntry.objects.filter(account_id=account_id, at__gte=start, at__lte=end)
+    alerts = Notification.objects.filter(
+        account_id=account_id, created_at__gte=start, created_at__lte=end
+    ).select_related("contact")
+    moments = [Moment(entry.at, entry=entry) for entry in entries.order_by("number")[:MOST]]
+    moments += [Moment(one.created_at, alert=one) for one in alerts.order_by("created_at", "pk")[:MOST]]
+    return sorted(moments, key=lambda moment: moment.at)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What became of the mail accepted in a stretch of time, by recipient, and how many people were told."""
+
+    accepted: int
+    delivered: int
+    waiting: int
+    returned: int
+    told: int
+
+
+def figures(account_id: int, start: datetime, end: datetime) -> Figures:
+    """Counts over the mail accepted in `[start, end]`."""
+    hops = NextHop.objects.filter(route__account_id=account_id).values("pk")
+    messages = Message.objects.filter(account_id=account_id, accepted_at__gte=start, accepted_at__lte=end)
+    counts = Recipient.objects.filter(message__in=messages.values("pk"), next_hop__in=hops).aggregate(
+        accepted=Count("pk"),
+        delivered=Count("pk", filter=Q(state=Recipient.State.DELIVERED)),
+        waiting=Count("pk", filter=Q(state__in=Recipient.WAITING)),
+        returned=Count("pk", filter=Q(state__in=(Recipient.State.BOUNCED, Recipient.State.REJECTED))),
+    )
+    told = Notification.objects.filter(
+        account_id=account_id,
+        created_at__gte=start,
+        created_at__lte=end,
+        state__in=(Notification.State.SENT, Notification.State.DELIVERED),
+    ).aggregate(told=Count("contact", distinct=True))
+    return Figures(**counts, **told)

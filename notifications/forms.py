@@ -1,0 +1,39 @@
+"""Forms of a contact and the ways to reach them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.forms.models import BaseInlineFormSet
+from django.utils.translation import gettext_lazy as _
+
+from accounts.forms import AccountForm, TimeZoneChoice
+from accounts.models import Contact
+from notifications.models import ContactPoint
+
+
+class ContactForm(AccountForm[Contact]):
+    """Who is told."""
+
+    time_zone = TimeZoneChoice(help_text=_("Times in alerts are told in this zone."))
+
+    class Meta:
+        model = Contact
+        fields = ["name", "time_zone", "active"]
+        labels = {"active": _("Is alerted")}
+
+
+class ContactPointForm(forms.ModelForm[ContactPoint]):
+    """One way to reach the contact. A changed address has to be verified again."""
+
+    class Meta:
+        model = ContactPoint
+        fields = ["channel", "address", "order"]
+        labels = {"order": _("Tried as number")}
+        help_texts = {"address": _("Phone numbers with country code, such as +49 170 1234567."), "order": ""}
+
+
+ContactPoints: type[BaseInlineFormSet[ContactPoint, Contact, Any]] = forms.inlineformset_factory(
+    Contact, ContactPoint, form=ContactPointForm, extra=1, max_num=10, validate_max=True, can_delete=True
+)
