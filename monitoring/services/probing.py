@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 
 from django.conf import settings
-from django.db.models import OuterRef, QuerySet, Subquery, Value
+from django.db.models import CharField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Concat
 
 from accounts.models import MailDomain, Person
@@ -145,7 +145,12 @@ def _recipients(account_ids: Iterable[int]) -> QuerySet[MailDomain, tuple[int, s
         .order_by("-pk")
         .values_list(
             "account_id",
-            Coalesce(Subquery(learned), Subquery(person), Concat(Value("postmaster@"), "name")),
+            Coalesce(
+                Subquery(learned),
+                Subquery(person),
+                Concat(Value("postmaster@"), "name"),
+                output_field=CharField(),  # an address of a person is an EmailField, the others are not
+            ),
         )
     )
 
