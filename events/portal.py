@@ -81,16 +81,15 @@ def _activate(asked: _Request) -> None:
         asked.hours,
         began=ContinuityEvent.Began.LINK,
         request_key=asked.key,
-        now=asked.now,
     )
 
 
 def _extend(asked: _Request) -> None:
-    services.extend(asked.link.account_id, asked.actor, asked.hours, request_key=asked.key, now=asked.now)
+    services.extend(asked.link.account_id, asked.actor, asked.hours, request_key=asked.key)
 
 
 def _stop(asked: _Request) -> None:
-    services.stop(asked.link.account_id, asked.actor, request_key=asked.key, now=asked.now)
+    services.stop(asked.link.account_id, asked.actor, request_key=asked.key)
 
 
 def _suspend(asked: _Request) -> None:
@@ -105,16 +104,15 @@ def _suspend(asked: _Request) -> None:
         asked.hours,
         contact=asked.link.contact if whom == "me" else None,
         request_key=asked.key,
-        now=asked.now,
     )
 
 
 def _pause(asked: _Request) -> None:
-    delivery.pause(asked.link.account_id, asked.actor, request_key=asked.key, now=asked.now)
+    delivery.pause(asked.link.account_id, asked.actor, request_key=asked.key)
 
 
 def _resume(asked: _Request) -> None:
-    delivery.resume(asked.link.account_id, asked.actor, request_key=asked.key, now=asked.now)
+    delivery.resume(asked.link.account_id, asked.actor, request_key=asked.key)
 
 
 _ACTIONS: dict[str, Callable[[_Request], None]] = {

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 def moment(instant: datetime, zone: ZoneInfo, now: datetime) -> str:
     """Date and time in the zone, such as “Mon 23 Nov, 15:04”; the year where it is not this one."""
     local = instant.astimezone(zone)
-    pattern = "D j N, H:i" if local.year == now.astimezone(zone).year else "D j N Y, H:i"
+    pattern = "D j M, H:i" if local.year == now.astimezone(zone).year else "D j M Y, H:i"
     return formats.date_format(local, pattern)
 
 

@@ -51,8 +51,9 @@ def _decide(account_id: int, now: datetime) -> int:
     with decision(account_id, SCHEDULER, now=now) as decided:
         steps = _steps(account_id, now)
         facts = _facts(decided)
+        interval = alert_interval(account_id)
         for step in steps:
-            _take(step, decided, facts)
+            _take(step, decided, facts, interval)
         alerted = [step for step in steps if step.alert]
         told = [step for step in steps if step.recovered and _was_alerted(step)]
         _record(decided, "alert.decided", alerted)
@@ -123,7 +124,7 @@ def _open_step(
     return None if stream else _Step(outage, contact, None, slot_at)
 
 
-def _take(step: _Step, decided: Decision, facts: dict[str, object]) -> None:
+def _take(step: _Step, decided: Decision, facts: dict[str, object], interval: timedelta) -> None:
     stream = step.stream or AlertStream(outage=step.outage, contact=step.contact, next_at=step.next_at)
     key = f"outage:{step.outage.pk}:contact:{step.contact.pk}"
     about: dict[str, object] = {
@@ -137,6 +138,7 @@ def _take(step: _Step, decided: Decision, facts: dict[str, object]) -> None:
         stream.last_at, stream.next_at, stream.recovered_at = decided.now, step.next_at, None
         kind = "outage" if again or stream.slot == 1 else "reminder"
         about |= facts | {"reply": step.outage.reply, "slot": stream.slot, "again": again}
+        about["stale_minutes"] = interval // timedelta(minutes=1)  # then the next one replaces it
         notifications.notify(decided, step.contact, kind, about, f"{key}:slot:{stream.slot}")
     if step.recovered:
         stream.recovered_at = decided.now

@@ -1,0 +1,48 @@
+"""An account with a mail server, a monitor and three contacts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import Account, Contact
+from delivery.models import Route
+from monitoring.models import Monitor, Outage
+
+NIGHT = datetime(2026, 3, 1, 3, 12, tzinfo=UTC)
+"""In New York that is 22:12 the evening before, in Berlin 04:12."""
+
+
+@dataclass
+class World:
+    account: Account
+    monitor: Monitor
+    maria: Contact
+    jo: Contact
+    kim: Contact
+
+    def fails(self, at: datetime | None = None, **fields: object) -> Outage:
+        """The monitor opens an outage."""
+        at = at or timezone.now()
+        values = {"failing_since": at, "opened_at": at, "reply": "421 4.3.2 shutting down"} | fields
+        return Outage.objects.create(account=self.account, monitor=self.monitor, **values)
+
+
+def make_world(slug: str = "acme") -> World:
+    account = Account.objects.create(name=slug.title(), slug=slug, time_zone="Europe/Berlin")
+    route = Route.objects.create(account=account, name="Exchange")
+    monitor = Monitor.objects.create(account=account, description=f"{slug} server", route=route)
+    maria, jo, kim = (
+        Contact.objects.create(account=account, name=name, time_zone=zone)
+        for name, zone in (("Maria", "Europe/Berlin"), ("Jo", "America/New_York"), ("Kim", "UTC"))
+    )
+    monitor.contacts.set([maria, jo])
+    return World(account, monitor, maria, jo, kim)
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return make_world()
