@@ -19,7 +19,9 @@ find_python() {
 }
 
 make_venv() {
-    if [ -x .venv/bin/python ] && .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    if [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null; then
+        .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null ||
+            fail "pip is missing in .venv. Remove .venv and run this again."
         return
     fi
     python=$(find_python) || exit 1
@@ -33,7 +35,7 @@ make_venv() {
 # install_locked FILE: install FILE unless that very file is installed already.
 install_locked() {
     stamp=.venv/.installed-$1
-    if [ -f "$stamp" ] && cmp -s "$1" "$stamp"; then
+    if [ -f "$stamp" ] && cmp -s "$1" "$stamp" && .venv/bin/python -c '' 2>/dev/null; then
         return
     fi
     make_venv
