@@ -12,11 +12,12 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import aiosmtplib
 
-# Sockets open at once; with more monitors than that the rest waits for its turn.
-AT_ONCE = 200
+# Sockets open at once. The probes beyond that wait; one that begins too late counts as not made.
+AT_ONCE = 400
 # What is kept of a server's words, in characters.
 LONGEST_REPLY = 500
 _GOODBYE_SECONDS = 1.0
@@ -92,9 +93,18 @@ async def probe(plan: Plan) -> Outcome:
 
 
 async def _probe_host(plan: Plan, host: Host, seconds: float) -> Outcome:
-    session = _Session(plan, host, seconds)
+    deadline = asyncio.get_running_loop().time() + seconds
+    outcome = await _try_host(plan, host, deadline, seconds, tls=True)
+    if outcome.stage == "starttls" and not outcome.ok and host.tls == "opportunistic":
+        # As for mail: TLS when it works, else in the clear.
+        outcome = await _try_host(plan, host, deadline, seconds, tls=False)
+    return outcome
+
+
+async def _try_host(plan: Plan, host: Host, deadline: float, seconds: float, *, tls: bool) -> Outcome:
+    session = _Session(plan, host, seconds, tls)
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(deadline):
             reply = await session.run()
     except TimeoutError:
         return session.outcome(False, f"No answer within {seconds:.0f} s.")
@@ -102,6 +112,8 @@ async def _probe_host(plan: Plan, host: Host, seconds: float) -> Outcome:
         return session.outcome(False, failed.reply)
     except aiosmtplib.SMTPResponseException as error:
         return session.outcome(False, f"{error.code} {error.message}")
+    except ssl.SSLCertVerificationError as error:
+        return session.outcome(False, f"The certificate cannot be trusted: {error.verify_message}.")
     except ssl.SSLError as error:
         return session.outcome(False, f"TLS: {error.reason or error}")
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
@@ -115,8 +127,9 @@ async def _probe_host(plan: Plan, host: Host, seconds: float) -> Outcome:
 class _Session:
     """One connection to one host, and how far it got."""
 
-    def __init__(self, plan: Plan, host: Host, seconds: float) -> None:
-        self.plan, self.host, self.stage = plan, host, "connect"
+    def __init__(self, plan: Plan, host: Host, seconds: float, tls: bool) -> None:
+        self.plan, self.host, self.tls, self.stage = plan, host, tls, "connect"
+        self.talking = False  # it answered to the end, so a goodbye is due
         self.client = aiosmtplib.SMTP(
             hostname=host.name,
             port=host.port,
@@ -135,20 +148,41 @@ class _Session:
         except aiosmtplib.SMTPConnectResponseError:
             self.stage = "banner"
             raise
-        self.stage = "ehlo"
-        await self.client.ehlo()
-        await self._starttls()
-        self.stage = "mail"
-        await self.client.mail("")
+        await self._greet()
+        if self.tls:
+            await self._starttls()
+        await self._mail()
         self.stage = "rcpt"
         encoding = "ascii" if self.plan.recipient.isascii() else "utf-8"
         try:
             response = await self.client.rcpt(self.plan.recipient, encoding=encoding)
         except aiosmtplib.SMTPRecipientRefused as refused:
+            self.talking = True
             if is_host_failure(refused.code, refused.message):
                 raise
             return f"{refused.code} {refused.message}"
+        self.talking = True
         return f"{response.code} {response.message}"
+
+    async def _greet(self) -> None:
+        self.stage = "ehlo"
+        try:
+            await self.client.ehlo()
+        except aiosmtplib.SMTPHeloError as error:
+            if error.code not in (500, 502, 504):
+                raise
+            await self.client.helo()
+
+    async def _mail(self) -> None:
+        """From <>, which every server must take (RFC 5321 4.5.5), or else from the gateway's postmaster."""
+        self.stage = "mail"
+        try:
+            await self.client.mail("")
+        except aiosmtplib.SMTPSenderRefused as refused:
+            if refused.code < 500:
+                raise
+            await self.client.rset()
+            await self.client.mail(f"postmaster@{self.plan.our_name}")
 
     async def _starttls(self) -> None:
         if not self.client.supports_extension("starttls"):
@@ -157,24 +191,28 @@ class _Session:
                 raise _Failed("The server does not offer STARTTLS, which the route requires.")
             return
         self.stage = "starttls"
-        context = ssl.create_default_context()
-        if self.host.tls != "verified":
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        await self.client.starttls(tls_context=context)
-        self.stage = "ehlo"
-        await self.client.ehlo()
+        await self.client.starttls(tls_context=_context(self.host.tls == "verified"))
+        await self._greet()
 
     async def close(self) -> None:
         try:
             async with asyncio.timeout(_GOODBYE_SECONDS):
-                if self.client.is_connected and self.stage in ("mail", "rcpt"):
+                if self.talking and self.client.is_connected:
                     await self.client.rset()
                     await self.client.quit()
         except (aiosmtplib.SMTPException, OSError):
             pass  # the answer is known; how it says goodbye does not matter
         finally:
             self.client.close()
+
+
+@cache  # loading the system's certificates takes 20 ms
+def _context(verified: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def is_host_failure(code: int, reply: str) -> bool:

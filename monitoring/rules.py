@@ -14,6 +14,8 @@ HIGH_SENSITIVITY, MEDIUM_SENSITIVITY, LOW_SENSITIVITY = 3, 5, 10
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 1, 60
 # An attempt unanswered for so long is a failure; a probe has so long for all hosts together.
 PROBE_LIMIT_SECONDS = 60
+# After its limit a probe has so long to be written down; then it is taken for lost.
+PROBE_SLACK = timedelta(seconds=3)
 # A window is judged so long after its end: by then its last attempts are committed.
 GRACE = timedelta(seconds=1)
 # What happened longer ago is not judged any more, it stays unknown: nobody is alerted about last week.

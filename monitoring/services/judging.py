@@ -145,7 +145,7 @@ class _Known:
         probe = self.probes.get((monitor.pk, start))
         if probe is None or probe.finished_at:
             return False
-        limit = timedelta(seconds=rules.probe_limit(monitor.window_seconds)) + rules.GRACE
+        limit = timedelta(seconds=rules.probe_limit(monitor.window_seconds)) + rules.PROBE_SLACK
         return self.now < probe.started_at + limit
 
 

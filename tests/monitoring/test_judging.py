@@ -150,7 +150,9 @@ def test_a_running_probe_delays_only_its_own_monitor_and_only_until_its_limit(
 def test_a_probe_that_a_crash_left_unfinished_says_nothing(site: Site) -> None:
     site.host(25)
     Probe.objects.create(monitor=site.monitor, window_start=START, started_at=START + 60 * SECOND)
-    services.judge_due(START + 121 * SECOND)
+    services.judge_due(START + 122 * SECOND)
+    assert not Window.objects.exists()
+    services.judge_due(START + 123 * SECOND)
     assert Window.objects.get().verdict == "unknown"
 
 
