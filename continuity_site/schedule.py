@@ -34,7 +34,7 @@ for _job in PERIODIC:
         _job.function,
         _job.queue,
         interval=_job.seconds,
-        job_timeout=60,
+        job_timeout=90,  # a probe of a silent server may take 60 s
         # A worker that was away finds the newest one or two of each, not an hour's worth.
         ttl=_job.seconds + 1,
         result_ttl=0,
