@@ -108,7 +108,7 @@ class Command(BaseCommand):
             lines.append(
                 f"  Try it        swaks --server {host}:{settings.SMTP_PORT} --to anna@{seed.DOMAIN}"
             )
-        lines += ["", "Ctrl-C stops everything.", ""]
+        lines += [*_socket_elsewhere(), "", "Ctrl-C stops everything.", ""]
         self.stdout.write("\n".join(lines))
         self.stdout.flush()
 
@@ -133,6 +133,14 @@ def _only_one() -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _socket_elsewhere() -> list[str]:
+    """Where the Redis socket is, when the data directory is too deep for it."""
+    socket = embedded_redis.socket_path(settings.DATA_DIR)
+    if not settings.EMBEDDED_REDIS or socket.parent == settings.DATA_DIR:
+        return []
+    return ["", f"DATA_DIR is too deep for a socket: the embedded Redis listens on {socket}."]
 
 
 def _unapplied() -> bool:
