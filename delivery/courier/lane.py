@@ -1,0 +1,286 @@
+"""The way to one next hop: a few claimed messages, and the connections over which they go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from delivery import rules
+from delivery.courier.client import Connection, HostFailed, Sent, Timeouts
+from delivery.rules import Outcome, State, Verdict
+from delivery.services.claims import Envelope, Flow, Host
+from delivery.services.sending import Transaction
+
+logger = logging.getLogger(__name__)
+
+MESSAGES_PER_CONNECTION = 100
+AHEAD = 5  # messages claimed for each connection, so that none waits for the database
+HOST_AVOIDED_SECONDS = 30.0  # a host that failed is tried after the others for so long
+MESSAGE_AVOIDED_SECONDS = 60.0  # and so is a message at which the host failed
+AVOIDED_MESSAGES = 100
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What lanes share."""
+
+    local_hostname: str
+    timeouts: Timeouts
+    report: Callable[[Transaction], None]
+    read_content: Callable[[int], Awaitable[bytes]]
+    wake: Callable[[], None]
+    large: asyncio.Semaphore
+
+
+class Lane:
+    """Workers take claimed messages, one connection each, as many as the next hop's state allows."""
+
+    def __init__(self, flow: Flow, around: Surroundings) -> None:
+        self.hop_id = flow.hop_id
+        self.around = around
+        self.dry = False  # the last claim found less than was asked for
+        self.stalled = False  # a failure is on its way to the database; no more until that is decided
+        self.jobs: asyncio.Queue[Envelope | None] = asyncio.Queue()
+        self.busy = 0
+        self.workers = 0  # that take messages
+        self.tasks: set[asyncio.Task[None]] = set()  # and those that only close their connection
+        self.avoided_messages: OrderedDict[int, float] = OrderedDict()
+        self._failed_hosts: dict[Host, float] = {}
+        self.update(flow)
+
+    def update(self, flow: Flow) -> None:
+        self.hop, self.limits, self.hosts = flow.hop, flow.limits, flow.hosts
+
+    @property
+    def allowed(self) -> int:
+        """Connections that the state of the next hop allows."""
+        if self.hop.state == State.DOWN:
+            return 1
+        most = self.limits.max_connections
+        return min(self.hop.connections, most) if self.hop.state == State.RECOVERING else most
+
+    @property
+    def room(self) -> int:
+        """How many more messages to claim now."""
+        waiting = self.jobs.qsize()
+        if self.stalled:
+            return 0
+        if self.hop.state == State.DOWN:
+            return 0 if waiting or self.busy else 1
+        ahead = self.allowed * (2 if self.hop.state == State.RECOVERING else AHEAD)
+        return ahead - waiting if waiting <= ahead // 2 else 0
+
+    @property
+    def idle(self) -> bool:
+        return not (self.tasks or self.jobs.qsize())
+
+    @property
+    def waiting(self) -> bool:
+        """For the database to decide about a failure, or for the next hop's time to come."""
+        return self.stalled or bool(self.hop.not_before and self.hop.not_before > timezone.now())
+
+    def add(self, envelopes: Sequence[Envelope] = ()) -> None:
+        """Take claimed messages, and see to it that there are workers for all that wait."""
+        for envelope in envelopes:
+            self.jobs.put_nowait(envelope)
+        while self.workers < min(self.allowed, self.jobs.qsize() + self.busy):
+            self.workers += 1
+            worker = asyncio.create_task(self._work())
+            self.tasks.add(worker)
+            worker.add_done_callback(self._worker_done)
+
+    def give_back(self) -> None:
+        """Release what waits here; what is being sent goes on."""
+        released: list[int] = []
+        while not self.jobs.empty():
+            envelope = self.jobs.get_nowait()
+            if envelope:
+                released += envelope.recipient_ids
+        if released:
+            self.around.report(Transaction(self.hop_id, released=tuple(released)))
+
+    def decided(self, hop: rules.Hop) -> None:
+        """The database has the results; `hop` is what they made of the next hop."""
+        self.hop, self.stalled = hop, False
+        if hop.not_before or hop.state == State.DOWN:
+            self.give_back()
+
+    def avoid(self) -> list[int]:
+        """Messages to be passed over for now."""
+        now = time.monotonic()
+        for message_id, until in list(self.avoided_messages.items()):
+            if until <= now or len(self.avoided_messages) > AVOIDED_MESSAGES:
+                del self.avoided_messages[message_id]
+        return list(self.avoided_messages)
+
+    def stop(self) -> None:
+        """No more messages; idle workers leave at once."""
+        self.give_back()
+        for _ in range(self.workers):
+            self.jobs.put_nowait(None)
+
+    def _worker_done(self, worker: asyncio.Task[None]) -> None:
+        self.tasks.discard(worker)
+        if not worker.cancelled() and worker.exception():
+            logger.error("A worker of next hop %s ended", self.hop_id, exc_info=worker.exception())
+            self.around.wake()
+
+    async def _next(self) -> Envelope | None:
+        if not self.jobs.empty():
+            return self.jobs.get_nowait()
+        try:
+            return await asyncio.wait_for(self.jobs.get(), self.around.timeouts.idle)
+        except TimeoutError:
+            return None
+
+    async def _work(self) -> None:
+        """Send one message after the other until there is none for a while."""
+        connection: Connection | None = None
+        try:
+            try:
+                while self.workers <= self.allowed and (envelope := await self._next()):
+                    self.busy += 1
+                    try:
+                        connection = await self._deliver(envelope, connection)
+                    finally:
+                        self.busy -= 1
+                    if connection and connection.used >= MESSAGES_PER_CONNECTION:
+                        await connection.close()
+                        connection = None
+                    if self.room and not self.dry:
+                        self.around.wake()
+            finally:
+                self.workers -= 1
+            if connection:
+                await connection.close()
+        finally:
+            if connection:
+                connection.abort()
+
+    async def _deliver(self, envelope: Envelope, connection: Connection | None) -> Connection | None:
+        """Send one message and report what became of it; returns the connection if it can be used again."""
+        started = time.monotonic()
+        attempt = _Attempt(self, envelope, connection)
+        try:
+            sent = await self._with_content(envelope, attempt)
+        except asyncio.CancelledError:
+            attempt.abort()
+            self.around.report(Transaction(self.hop_id, released=envelope.recipient_ids))
+            raise
+        except Exception as error:
+            logger.exception("Message %s could not be handled", envelope.message_id)
+            attempt.abort()
+            attempt.connection = None
+            sent = _fault(envelope, error)
+        if sent.host_failed:
+            self.stalled = True
+            self.give_back()
+            self.avoided_messages[envelope.message_id] = time.monotonic() + MESSAGE_AVOIDED_SECONDS
+        usable = attempt.connection if attempt.connection and attempt.connection.usable else None
+        self.around.report(
+            Transaction(
+                hop_id=self.hop_id,
+                sender=envelope.sender,
+                outcomes=tuple(sent.outcomes),
+                released=tuple(sent.released),
+                host=str(attempt.host or ""),
+                milliseconds=int((time.monotonic() - started) * 1000),
+                offered=usable.offered if usable else None,
+            )
+        )
+        if usable is None:
+            attempt.abort()
+        return usable
+
+    async def _with_content(self, envelope: Envelope, attempt: _Attempt) -> Sent:
+        if envelope.content is not None:
+            return await attempt.run(envelope.content)
+        async with self.around.large:  # only a few large messages are in memory at once
+            return await attempt.run(await self.around.read_content(envelope.message_id))
+
+    def hosts_in_order(self) -> list[Host]:
+        """By preference, but those that failed just now last."""
+        now = time.monotonic()
+        return sorted(self.hosts, key=lambda host: self._failed_hosts.get(host, 0.0) > now)
+
+    def host_failed(self, host: Host) -> None:
+        self._failed_hosts[host] = time.monotonic() + HOST_AVOIDED_SECONDS
+
+    def host_works(self, host: Host) -> None:
+        self._failed_hosts.pop(host, None)
+
+
+class _Attempt:
+    """One message, tried over the open connection and then at each host in turn."""
+
+    def __init__(self, lane: Lane, envelope: Envelope, connection: Connection | None) -> None:
+        self.lane, self.envelope, self.connection = lane, envelope, connection
+        self.host: Host | None = connection.host if connection else None
+
+    async def run(self, content: bytes) -> Sent:
+        failed: Sent | None = None
+        answered: Host | None = None
+        if self.connection:
+            failed = await self._transaction(content)
+            if not failed.host_failed or failed.uncertain:
+                return failed
+            # Without an answer the server may just have closed an idle connection: it is asked anew.
+            answered = self.host if failed.answered else None
+            self.abort()
+        for host in self.lane.hosts_in_order():
+            if host == answered:
+                continue
+            self.host = host
+            try:
+                self.connection = await Connection.open(
+                    host, self.lane.around.local_hostname, self.lane.around.timeouts
+                )
+                failed = await self._transaction(content)
+            except HostFailed as error:
+                failed = _nobody(self.envelope, error)
+            if not failed.host_failed:
+                self.lane.host_works(host)
+                return failed
+            self.lane.host_failed(host)
+            self.abort()
+            if failed.uncertain:
+                return failed
+        return failed or _nobody(self.envelope, HostFailed("connect", None, "The route has no host."))
+
+    async def _transaction(self, content: bytes) -> Sent:
+        assert self.connection
+        return await self.connection.send(self.envelope, content)
+
+    def abort(self) -> None:
+        if self.connection:
+            self.connection.abort()
+            self.connection = None
+
+
+def _nobody(envelope: Envelope, error: HostFailed) -> Sent:
+    """No recipient was tried."""
+    return Sent(
+        [
+            Outcome(
+                recipient.pk, recipient.address, Verdict.HOST_FAILURE, error.stage, error.code, error.reply
+            )
+            for recipient in envelope.recipients
+        ]
+    )
+
+
+def _fault(envelope: Envelope, error: Exception) -> Sent:
+    """Our own code failed on it. Only the kind of error is kept: its text could quote the message."""
+    reply = f"Fault of the courier: {type(error).__name__}"
+    return Sent(
+        [
+            Outcome(recipient.pk, recipient.address, Verdict.FAULT, "", None, reply)
+            for recipient in envelope.recipients
+        ]
+    )
