@@ -31,23 +31,21 @@ class _Step:
     recovered: bool = False
 
 
-def decide(now: datetime) -> int:
-    """Open streams, decide the alerts and recovery notices that are due; returns how many were decided.
-
-    Looks without a lock first: a tick with nothing to do takes none. What is due is found again under
-    the account lock, so that two ticks at once decide each alert once.
-    """
-    return sum(_decide(account_id, now) for account_id in _accounts() if _steps(account_id, now))
-
-
-def _accounts() -> list[int]:
+def accounts() -> list[int]:
     """Accounts that somebody may have to be told about: an outage is open, or its end was not told."""
     lasting = Outage.objects.filter(closed_at=None).values_list("account", flat=True)
     untold = AlertStream.objects.filter(recovered_at=None).values_list("outage__account", flat=True)
     return sorted({*lasting, *untold})
 
 
-def _decide(account_id: int, now: datetime) -> int:
+def decide(account_id: int, now: datetime) -> int:
+    """Open streams, decide the alerts and recovery notices that are due; returns how many were decided.
+
+    Looks without a lock first: with nothing to do none is taken. What is due is found again under the
+    account lock, so that two ticks at once decide each alert once.
+    """
+    if not _steps(account_id, now):
+        return 0
     with decision(account_id, SCHEDULER, now=now) as decided:
         steps = _steps(account_id, now)
         facts = _facts(decided)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db.models import F, Max, OuterRef, Q, Subquery
+from django.db.models import Exists, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -32,22 +32,15 @@ SENTENCES = {
 _PEOPLE = (AuditEntry.By.USER, AuditEntry.By.CONTACT, AuditEntry.By.API)
 
 
-def tell_others(now: datetime) -> int:
+def accounts_behind() -> list[int]:
+    """Accounts whose feed has rows that this reader has not dealt with. Index look-ups only."""
+    cursor = FeedCursor.objects.filter(account=OuterRef("account"), reader=READER).values("number")
+    new = AuditEntry.objects.filter(account=OuterRef("pk"), number__gt=Coalesce(Subquery(cursor), 0))
+    return list(Account.objects.filter(Exists(new)).order_by("pk").values_list("pk", flat=True))
+
+
+def tell_others(account_id: int, now: datetime) -> int:
     """Decide an `action` notification for each new action and each other active contact."""
-    return sum(_tell(account_id, now) for account_id in _accounts_behind())
-
-
-def _accounts_behind() -> list[int]:
-    """Accounts whose feed has rows that this reader has not dealt with."""
-    cursor = FeedCursor.objects.filter(account=OuterRef("pk"), reader=READER).values("number")
-    return list(
-        Account.objects.annotate(done=Coalesce(Subquery(cursor), 0), last=Max("audit__number"))
-        .filter(last__gt=F("done"))
-        .values_list("pk", flat=True)
-    )
-
-
-def _tell(account_id: int, now: datetime) -> int:
     told = 0
     with decision(account_id, SCHEDULER, now=now) as decided:
         cursor, _made = FeedCursor.objects.get_or_create(account_id=account_id, reader=READER)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from accounts.models import Account, AuditEntry, Contact, User
 from accounts.services import SCHEDULER, Actor, Decision, Refused, decision
 from events import rules
-from events.models import ContinuityEvent
+from events.models import ContinuityEvent, EventQuerySet
 from events.words import moment
 from monitoring.models import Outage
 
@@ -43,7 +43,7 @@ def activate(
             return _activate(account_id, actor, hours, began, title, request_key, now)
         except _RanOut:
             # Closed in a decision of its own: it is the clock's, and the request key belongs to ours.
-            close_run_out(now or timezone.now(), account_id)
+            close_run_out(account_id, now or timezone.now())
 
 
 def _activate(
@@ -132,22 +132,24 @@ def stop(
     return event
 
 
-def close_run_out(now: datetime, account_id: int | None = None) -> int:
-    """Close the events whose end has passed, each in a decision of its own; returns how many."""
-    over = ContinuityEvent.objects.filter(state=_ACTIVE, ends_at__lte=now)
-    if account_id is not None:
-        over = over.filter(account_id=account_id)
-    return sum(_close_run_out(event, now) for event in over.only("account_id"))
+def accounts_run_out(now: datetime) -> list[int]:
+    """Accounts with an event whose end has passed and that is not closed yet."""
+    return list(_over(now).order_by("account").values_list("account", flat=True))
 
 
-def _close_run_out(found: ContinuityEvent, now: datetime) -> bool:
-    with decision(found.account_id, SCHEDULER, now=now) as decided:
-        event = ContinuityEvent.objects.filter(pk=found.pk, state=_ACTIVE, ends_at__lte=now).first()
+def close_run_out(account_id: int, now: datetime) -> int:
+    """Close the account's event if its end has passed; returns 1 when it was, in a decision of the clock."""
+    with decision(account_id, SCHEDULER, now=now) as decided:
+        event = _over(now).filter(account_id=account_id).first()
         if event is None:  # extended, stopped or closed meanwhile
-            return False
+            return 0
         _close(event, decided, ContinuityEvent.Ended.RAN_OUT, event.ends_at)
         decided.record("event.ran_out", subject=f"event:{event.pk}", before="active", after="ended")
-    return True
+    return 1
+
+
+def _over(now: datetime) -> EventQuerySet:
+    return ContinuityEvent.objects.filter(state=_ACTIVE, ends_at__lte=now)
 
 
 def _close(event: ContinuityEvent, decided: Decision, how: ContinuityEvent.Ended, ended_at: datetime) -> None:

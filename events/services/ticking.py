@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from datetime import datetime
 
+from django.db import OperationalError
+
 from events.services import alerts, feed, mode
+
+logger = logging.getLogger(__name__)
 
 
 def tick(now: datetime) -> int:
     """Close what has run out, alert, tell the others what one did; returns how many things were decided."""
-    return mode.close_run_out(now) + alerts.decide(now) + feed.tell_others(now)
+    ended = each(mode.accounts_run_out(now), mode.close_run_out, now)
+    alerted = each(alerts.accounts(), alerts.decide, now)
+    told = each(feed.accounts_behind(), feed.tell_others, now)
+    return ended + alerted + told
+
+
+def each(accounts: list[int], decide: Callable[[int, datetime], int], now: datetime) -> int:
+    """One account after the other: what goes wrong with one must not keep the next from being alerted."""
+    decided = 0
+    for account_id in accounts:
+        try:
+            decided += decide(account_id, now)
+        except OperationalError:  # the database is away: nothing else would work, and the next tick tries
+            raise
+        except Exception:
+            logger.exception("tick of account %s: %s failed", account_id, decide.__name__)
+    return decided

@@ -12,6 +12,7 @@ from accounts.models import AuditEntry, Contact
 from accounts.services import Actor
 from events import services
 from events.models import AlertSettings, AlertStream, ContinuityEvent
+from events.services.ticking import each
 from notifications import services as notifications
 from notifications.models import Notification
 from tests.events.conftest import NIGHT, World, make_world
@@ -213,6 +214,14 @@ def test_ticks_at_once_decide_each_alert_once() -> None:
     keys = Counter(Notification.objects.values_list("contact__name", flat=True))
     assert keys == {"Maria": 3, "Jo": 3}
     assert set(AlertStream.objects.values_list("slot", flat=True)) == {3}
+
+
+def test_trouble_with_one_account_keeps_no_other_from_its_alert(caplog: pytest.LogCaptureFixture) -> None:
+    def decide(account_id: int, now: datetime) -> int:
+        return 6 // (account_id - 2)
+
+    assert each([1, 2, 3], decide, NIGHT) == 0
+    assert "tick of account 2: decide failed" in caplog.text
 
 
 # --- What one does the others are told ---------------------------------------------------------------

@@ -110,9 +110,10 @@ def test_the_clock_closes_what_ran_out_once(world: World) -> None:
     activate(world, 1)
     other = make_world("umbrella")
     activate(other, 8)
-    assert services.close_run_out(NIGHT + HOUR - timedelta(seconds=1)) == 0
-    assert services.close_run_out(NIGHT + 3 * HOUR) == 1
-    assert services.close_run_out(NIGHT + 3 * HOUR) == 0
+    assert services.close_run_out(world.account.pk, NIGHT + HOUR - timedelta(seconds=1)) == 0
+    services.tick(NIGHT + 3 * HOUR)
+    services.tick(NIGHT + 3 * HOUR)
+    assert actions().count("event.ran_out") == 1
     assert ContinuityEvent.objects.get(account=world.account).ended_at == NIGHT + HOUR
     assert ContinuityEvent.objects.active(NIGHT + 3 * HOUR).get().account == other.account
 
@@ -165,6 +166,6 @@ def test_of_two_activations_at_once_one_is_told_that_it_is_active() -> None:
 def test_two_ticks_at_once_close_an_event_once() -> None:
     world = make_world()
     activate(world, 1)
-    results = at_once([lambda: services.close_run_out(NIGHT + HOUR)] * 4)
+    results = at_once([lambda: services.close_run_out(world.account.pk, NIGHT + HOUR)] * 4)
     assert sorted(map(str, results)) == ["0", "0", "0", "1"]
     assert actions().count("event.ran_out") == 1
