@@ -50,5 +50,6 @@ class DatabaseThread:
                 wait = min(wait * 2, LONGEST_WAIT)
 
     def close(self) -> None:
-        self._thread.submit(connection.close)
+        # `connection` is each thread's own: it must be looked up there.
+        self._thread.submit(lambda: connection.close())  # noqa: PLW0108
         self._thread.shutdown(wait=True)
