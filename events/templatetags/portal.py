@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
@@ -31,8 +31,8 @@ def at(context: dict[str, Any], instant: datetime) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def left(context: dict[str, Any], instant: datetime) -> str:
-    """How long until then."""
-    return words.duration(instant - context["now"])
+    """How long until then, to the nearest minute: four hours just activated are “4 h”."""
+    return words.duration(instant - context["now"] + timedelta(seconds=30))
 
 
 @register.simple_tag(takes_context=True)

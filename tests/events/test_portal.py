@@ -268,8 +268,9 @@ def test_there_is_nothing_to_suspend_without_an_outage(world: World) -> None:
 def test_no_action_without_the_csrf_token(phone: Phone, action: str) -> None:
     form = phone.form(hours="1", whom="me")
     del form["csrfmiddlewaretoken"]
-    phone.press(action, form)
+    text = phone.press(action, form)
     assert phone.status == 403
+    assert "Nothing was changed" in text
     assert not AuditEntry.objects.exists()
 
 
