@@ -26,7 +26,7 @@ from tests.support.processes import Processes, wait_until
 def clock(settings: Settings) -> DjangoCronScheduler:
     """RQ's clock as `manage.py rqcron continuity_site.schedule` makes it, on empty queues."""
     for name in settings.RQ_QUEUES:
-        django_rq.get_queue(name).empty()
+        django_rq.get_queue(name).empty()  # type: ignore[no-untyped-call]
     scheduler = DjangoCronScheduler()
     scheduler.load_config_from_file("continuity_site.schedule")
     return scheduler
