@@ -25,6 +25,14 @@ TIMES = ("since", "oldest", "mode_until", "closed", "at", "until")
 REPLY_LENGTH = 240
 # A shorter piece of the server's words says nothing.
 LEAST_REPLY = 16
+# What an SMS goes without, step by step, until it fits; the rest is behind the link.
+LESS: tuple[dict[str, str], ...] = (
+    {},
+    {"oldest_age": ""},
+    {"monitor": ""},
+    {"monitor": "", "oldest_age": ""},
+    {"monitor": "", "oldest_age": "", "brief": "yes"},
+)
 
 
 class Unwritable(Exception):  # noqa: N818
@@ -143,9 +151,9 @@ def _sms(kind: str, facts: dict[str, Any]) -> str:
         text = _text(kind, "sms.txt", facts | changed)
         return " ".join(gsm7.likened(text).split())
 
-    without: dict[str, str] = {"reply": ""}
-    for less in ({}, {"oldest_age": ""}, {"monitor": ""}, {"monitor": "", "oldest_age": ""}):
-        without = {"reply": ""} | less
+    without: dict[str, str] = {}
+    for less in LESS:
+        without = less | {"reply": ""}
         if gsm7.fits(written(**without)):
             break
     else:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import warnings
 from dataclasses import dataclass, field
 
 import apprise
 from apprise import Apprise, AppriseAsset, NotifyFormat, PersistentStoreMode
+from apprise.manager_plugins import NotificationManager
 from django.conf import settings
 from django.utils.translation import gettext as _
 
 from notifications.transports import PermanentFailure, Rendered, TemporaryFailure
+
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 10
@@ -64,7 +68,8 @@ def _plugin(url: str) -> apprise.NotifyBase | None:
     with _listening():
         try:
             plugin = Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
-        except Exception:  # its 180 parsers meet what somebody typed
+        except Exception as error:  # its 180 parsers meet what somebody typed
+            logger.warning("apprise could not read an address: %s", type(error).__name__)
             return None
     if plugin is not None:
         plugin.socket_connect_timeout = CONNECT_SECONDS
@@ -144,3 +149,8 @@ _log.setLevel(logging.DEBUG)
 _log.handlers = [_listener]
 # It tells the path of every request at DEBUG.
 logging.getLogger("urllib3").setLevel(logging.INFO)
+
+# All services are loaded at the first use of any; on Python 3.11 one of them imports a deprecated module.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    NotificationManager().load_modules()  # type: ignore[no-untyped-call]
