@@ -77,7 +77,8 @@ class DataReader:
         if data.count(b"\n") != pairs or data.count(b"\r") != pairs:
             if refuse_bare:
                 raise Refusal("554 5.6.0 Bare CR or LF in the message: lines end in CRLF (RFC 5321 2.3.8)")
-            data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")
+            # Twice: of CR CR LF the first round leaves CR LF.
+            data = data.replace(b"\r\n", b"\n").replace(b"\r\n", b"\n")
             data = data.replace(b"\r", b"\n").replace(b"\n", b"\r\n")
         if len(data) - self._prefix > self._limit:
             raise Refusal(TOO_LARGE)

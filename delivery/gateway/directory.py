@@ -62,6 +62,10 @@ class Directory:
     async def close(self) -> None:
         await self._questions.close()
 
+    def forget(self) -> None:
+        """Ask the database again, whatever was kept."""
+        self._kept.clear()
+
     async def find(self, mailbox: Mailbox) -> Destination:
         """Where mail for this recipient goes. Raises Refusal; database errors pass through."""
         if not mailbox.domain and mailbox.local_key != "postmaster":

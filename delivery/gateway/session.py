@@ -187,6 +187,7 @@ class SmtpSession(SmtpConnection):
             await self._gateway.commits.submit(parcel)
         except Exception as error:
             log.error("%s from %s not stored: %s", queue_id, self.address, type(error).__name__)
+            self._gateway.directory.forget()  # a route that was taken away, perhaps
             raise Refusal(NOT_NOW) from error
         finally:
             self._committing = False

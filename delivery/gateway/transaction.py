@@ -67,6 +67,8 @@ class Transaction:
             else:
                 raise Refusal(_UNKNOWN_PARAMETER)
         if sender is not None:
+            if not sender.domain:
+                raise Refusal("553 5.1.7 The sender's address has no domain")
             if not str(sender).isascii() and not smtputf8:
                 raise Refusal(_NEEDS_UTF8)
             self.sender = str(sender)
