@@ -55,6 +55,11 @@ class Sent:
         return any(outcome.verdict == Verdict.HOST_FAILURE for outcome in self.outcomes)
 
     @property
+    def began(self) -> bool:
+        """The host heard of the message, so that the message may be why it failed."""
+        return any(outcome.stage in ("mail", "rcpt", "data", "end") for outcome in self.outcomes)
+
+    @property
     def answered(self) -> bool:
         """The host said why it failed, and will say so again."""
         return any(outcome.code not in (None, 421) for outcome in self.outcomes)

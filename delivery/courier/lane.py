@@ -181,7 +181,8 @@ class Lane:
         if sent.host_failed:
             self.stalled = True
             self.give_back()
-            self.avoided_messages[envelope.message_id] = time.monotonic() + MESSAGE_AVOIDED_SECONDS
+            if sent.began:
+                self.avoided_messages[envelope.message_id] = time.monotonic() + MESSAGE_AVOIDED_SECONDS
         usable = attempt.connection if attempt.connection and attempt.connection.usable else None
         self.around.report(
             Transaction(

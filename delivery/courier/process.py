@@ -162,9 +162,10 @@ class Courier:
         if not room:
             lane.add()
             return
+        avoided = lane.avoid()
         # Not cancelled half-way: what was claimed must be known to be given back.
         claiming = asyncio.ensure_future(
-            self._claiming.run(claims.claim, lane.hop_id, self.name, room, timezone.now(), lane.avoid())
+            self._claiming.run(claims.claim, lane.hop_id, self.name, room, timezone.now(), avoided)
         )
         try:
             envelopes = await asyncio.shield(claiming)
@@ -173,7 +174,8 @@ class Courier:
             raise
         for envelope in envelopes:
             self.held.update(envelope.recipient_ids)
-        lane.dry = len(envelopes) < room
+        # Of messages to be avoided it is given one at a time: the next is asked for when that one is done.
+        lane.dry = len(envelopes) < room and not (avoided and envelopes)
         if lane.stalled:
             self._give_back(envelopes)
         else:
