@@ -53,7 +53,7 @@ def decide(account_id: int, now: datetime) -> int:
         for step in steps:
             _take(step, decided, facts, interval)
         alerted = [step for step in steps if step.alert]
-        told = [step for step in steps if step.recovered and _was_alerted(step)]
+        told = [step for step in steps if step.recovered and _is_told(step)]
         _record(decided, "alert.decided", alerted)
         _record(decided, "alert.recovery", told)
     return len(alerted) + len(told)
@@ -140,15 +140,20 @@ def _take(step: _Step, decided: Decision, facts: dict[str, object], interval: ti
         notifications.notify(decided, step.contact, kind, about, f"{key}:slot:{stream.slot}")
     if step.recovered:
         stream.recovered_at = decided.now
-        if _was_alerted(step):
+        if _is_told(step):
             closed = step.outage.closed_at
             about |= {"closed": closed and closed.isoformat(), "queued": facts["queued"]}
             notifications.notify(decided, step.contact, "recovery", about, f"{key}:recovery:{stream.slot}")
     stream.save()
 
 
-def _was_alerted(step: _Step) -> bool:
-    return step.stream is not None and step.stream.slot > 0 and step.contact.active
+def _is_told(step: _Step) -> bool:
+    """Whether the end is worth a notice: the contact was alerted, and it is the end of the outage.
+
+    When the monitor was switched off, its outage is closed too; that the server is back nobody knows.
+    """
+    alerted = step.stream is not None and step.stream.slot > 0
+    return alerted and step.contact.active and step.outage.monitor.active
 
 
 def _facts(decided: Decision) -> dict[str, object]:
