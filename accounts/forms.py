@@ -24,7 +24,8 @@ class TimeZoneChoice(forms.ChoiceField):
     """A choice of time zones."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**({"choices": time_zones, "label": _("Time zone")} | kwargs))
+        options: dict[str, Any] = {"choices": time_zones, "label": _("Time zone")}
+        super().__init__(**(options | kwargs))
 
 
 class AccountForm(forms.ModelForm[M], Generic[M]):

@@ -26,9 +26,9 @@ class AccountMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        account, role, accounts = None, None, []
+        account, role, accounts, zone = None, None, [], ""
         if not request.path.startswith(NOT_CONSOLE) and request.user.is_authenticated:
-            roles = visible(request.user)
+            roles, zone = visible(request.user), request.user.time_zone
             accounts = sorted(roles, key=lambda one: one.name.casefold())
             chosen = request.session.get(SESSION_KEY)
             account = next((one for one in accounts if one.pk == chosen), accounts[0] if accounts else None)
@@ -36,7 +36,7 @@ class AccountMiddleware:
         request.account, request.role, request.accounts = account, role, accounts  # type: ignore[attr-defined]
         if account is None:
             return self.get_response(request)
-        with timezone.override(ZoneInfo(request.user.time_zone)):
+        with timezone.override(ZoneInfo(zone)):
             response = self.get_response(request)
         response.headers.setdefault("Cache-Control", "private, no-store")
         return response

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import AccountForm
@@ -38,8 +40,8 @@ class QueueFilter(forms.Form):
     route = forms.ChoiceField(label=_("Route"), required=False)
     before = forms.IntegerField(required=False, min_value=1, max_value=2**62, widget=forms.HiddenInput)
 
-    def __init__(self, account: Account, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, auto_id="filter-%s", **kwargs)
+    def __init__(self, account: Account, data: Any) -> None:
+        super().__init__(data, auto_id="filter-%s")
         routes = Route.objects.filter(account=account).order_by("name").values_list("pk", "name")
         field = self.fields["route"]
         assert isinstance(field, forms.ChoiceField)
@@ -74,6 +76,23 @@ class RouteHostForm(forms.ModelForm[RouteHost]):
         model = RouteHost
         fields = ["hostname", "port", "tls", "preference"]
         labels = {"tls": _("Encryption")}
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what leads straight back to the gateway: mail would go round for ever."""
+        data = super().clean() or self.cleaned_data
+        host = str(data.get("hostname") or "").strip().lower().rstrip(".")
+        if self._is_here(host) and data.get("port") == settings.SMTP_PORT:
+            self.add_error("hostname", _("This leads back to this gateway. Name the server behind it."))
+        return data
+
+    @staticmethod
+    def _is_here(host: str) -> bool:
+        if host in ("localhost", settings.GATEWAY_NAME, settings.BIND_ADDRESS):
+            return True
+        try:
+            return ipaddress.ip_address(host.strip("[]")).is_loopback
+        except ValueError:
+            return False
 
 
 RouteHosts = forms.inlineformset_factory(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import BinaryField, Q, QuerySet
 from django.db.models.functions import Substr
@@ -36,7 +37,7 @@ def queue(request: ConsoleRequest) -> HttpResponse:
     return render(request, "delivery/queue.html", context)
 
 
-def matching(account: Account, wanted: dict[str, object], now: datetime) -> QuerySet[Recipient]:
+def matching(account: Account, wanted: dict[str, Any], now: datetime) -> QuerySet[Recipient]:
     """The recipients that a valid filter asks for, with what the table shows of their messages.
 
     Keyset pages: what waits is read by its index on age, the rest by primary key; nothing is counted.
@@ -60,7 +61,7 @@ def matching(account: Account, wanted: dict[str, object], now: datetime) -> Quer
     if hours := wanted.get("age"):
         found = found.filter(accepted_at__lte=now - timedelta(hours=int(str(hours))))
     by_age = state == "waiting" or state in Recipient.WAITING
-    if last := Recipient.objects.filter(pk=wanted.get("before"), next_hop__in=hops).first():
+    if last := Recipient.objects.filter(pk=wanted.get("before") or 0, next_hop__in=hops).first():
         older = Q(pk__lt=last.pk)
         if by_age:
             older = Q(accepted_at__lt=last.accepted_at) | Q(accepted_at=last.accepted_at, pk__lt=last.pk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import Min, Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -20,8 +21,9 @@ from accounts.changes import save_settings
 from accounts.models import Account
 from monitoring.forms import MonitorForm
 from monitoring.models import Monitor
+from monitoring.reads import chart_windows, evidence_sentence
 
-WINDOWS = 40
+WINDOWS = 30
 OUTAGES = 20
 
 
@@ -53,17 +55,21 @@ def monitor(request: ConsoleRequest, pk: int) -> HttpResponse:
         pk=pk,
         account=request.account,
     )
+    windows = list(found.windows.order_by("-end")[:WINDOWS])
+    for window in windows:
+        window.sentence = evidence_sentence(window)  # type: ignore[attr-defined]
     outages = found.outages.prefetch_related("alert_streams__contact").order_by("-opened_at")
     return render(
         request,
         "monitoring/detail.html",
         {
             "monitor": found,
-            "windows": list(found.windows.order_by("-end")[:WINDOWS]),
+            "windows": windows,
             "outages": list(outages[:OUTAGES]),
             "contacts": list(found.contacts.order_by("name")),
             "opens_after": found.threshold * found.window_seconds,
             "half": found.threshold // 2,
+            "chart": chart_windows(found, timezone.now()),
         },
     )
 

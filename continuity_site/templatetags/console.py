@@ -132,9 +132,12 @@ def request_key() -> SafeString:
 def field(bound: object) -> dict[str, object]:
     """A form field with its label, help and errors."""
     widget = getattr(getattr(bound, "field", None), "widget", None)
-    kind = getattr(widget, "input_type", "")
-    return {"field": bound, "check": kind == "checkbox" and not getattr(widget, "allow_multiple_selected", False),
-            "many": bool(getattr(widget, "allow_multiple_selected", False)) or kind == "radio"}  # fmt: skip
+    kind, several = getattr(widget, "input_type", ""), getattr(widget, "allow_multiple_selected", False)
+    return {
+        "field": bound,
+        "check": kind == "checkbox" and not several,
+        "many": kind == "radio" or (kind == "checkbox" and several),
+    }
 
 
 @register.filter
@@ -154,7 +157,7 @@ ALERTS = {
     "outage": _lazy("Outage alert"),
     "reminder": _lazy("Reminder"),
     "recovery": _lazy("Recovery notice"),
-    "action": _lazy("What somebody did"),
+    "action": _lazy("Action notice"),
 }
 DECISIONS = {
     "event.activated": _lazy("Continuity mode activated"),

@@ -22,6 +22,7 @@ from accounts.access import (
 from accounts.services import Refused
 from continuity_site import overview
 from continuity_site.charts import flow_chart
+from continuity_site.views.demo import controls
 from delivery import services as delivery
 from delivery.reads import delivery_rates, drain_progress, expires_first, queue_by_route
 from events import services as events
@@ -59,6 +60,7 @@ def dashboard(request: ConsoleRequest) -> HttpResponse:
             "history": overview.latest_history(account),
             "contacts": contacts,
             "reachable": reachable,
+            **(controls() if account.is_demo else {}),
         },
     )
 

@@ -26,9 +26,9 @@ MODES = {
 BUTTONS = {
     "up": gettext_lazy("Start"),
     "stopped": gettext_lazy("Stop the mail server"),
-    "slow": gettext_lazy("Make it slow"),
-    "refuse4": gettext_lazy("Refuse with 4xx"),
-    "refuse5": gettext_lazy("Refuse with 5xx"),
+    "slow": gettext_lazy("Slow"),
+    "refuse4": gettext_lazy("Refuse 4xx"),
+    "refuse5": gettext_lazy("Refuse 5xx"),
 }
 View = Callable[..., HttpResponse]
 
@@ -45,20 +45,23 @@ def demo_only(view: View) -> View:
     return checked
 
 
+def controls() -> dict[str, object]:
+    """What the buttons of the demo mail server need."""
+    mode = str(control.get_mode())
+    return {"demo_mode": mode, "demo_word": MODES[mode], "demo_buttons": BUTTONS.items()}
+
+
 @require_GET
 @account_required
 @demo_only
 def page(request: ConsoleRequest) -> HttpResponse:
     """The demo mail server's controls and mailbox, and the alert inbox."""
-    mode = str(control.get_mode())
     alerts = DemoMessage.objects.filter(account=request.account).order_by("-at", "-pk")
     return render(
         request,
         "continuity_site/demo.html",
         {
-            "mode": mode,
-            "mode_word": MODES[mode],
-            "buttons": BUTTONS.items(),
+            **controls(),
             "received": control.received(20),
             "count": control.count(),
             "alerts": list(alerts[:20]),

@@ -117,7 +117,7 @@ def edit(request: ConsoleRequest, part: str, pk: int | None = None) -> HttpRespo
     if part not in PARTS:
         raise Http404
     title, form_class, own = PARTS[part]
-    model = form_class._meta.model  # type: ignore[attr-defined]
+    model = form_class._meta.model
     if own:
         instance = own(request.account)
     else:

@@ -8,6 +8,7 @@ from accounts.forms import AccountForm
 from accounts.models import Account
 from accounts.services import Actor, decision
 from delivery.models import Route
+from delivery.services.accepting import ensure_next_hop
 
 
 def settings_route(
@@ -19,6 +20,8 @@ def settings_route(
         route = form.save()
         hosts.instance = route
         hosts.save()
+        if route.kind == Route.Kind.INBOUND:
+            ensure_next_hop(route)
         decided.record(
             "settings.added" if new else "settings.changed",
             subject=f"route:{route.pk}",

@@ -1,0 +1,186 @@
+"""An account with something on every page, and users in every role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from accounts.models import Account, Contact, MailDomain, Membership, User
+from accounts.services import Actor, decision
+from delivery.models import Attempt, Message, MessageContent, NextHop, Recipient, Route, RouteHost
+from events.models import AlertStream, ContinuityEvent
+from monitoring.models import Monitor, Outage, Window
+from notifications.models import ContactPoint, DemoMessage, Notification, Suspension
+
+NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
+SECRET = b"the body that support staff must not read"
+
+
+@dataclass
+class World:
+    """One account, with the primary keys its pages need."""
+
+    account: Account
+    message: Message
+    event: ContinuityEvent
+    monitor: Monitor
+    contact: Contact
+    route: Route
+    domain: MailDomain
+    letter: DemoMessage
+
+    def addresses(self) -> dict[str, str]:
+        """Every page of the account by name; those of `WRITING` are for administrators."""
+        return {
+            "dashboard": "/",
+            "queue": "/queue/",
+            "waiting": "/queue/?state=waiting",
+            "message": f"/queue/{self.message.pk}/",
+            "events": "/events/",
+            "event": f"/events/{self.event.pk}/",
+            "monitors": "/monitors/",
+            "monitor": f"/monitors/{self.monitor.pk}/",
+            "contacts": "/contacts/",
+            "settings": "/settings/",
+            "zone": "/settings/zone/",
+            "demo": "/demo/",
+            "letter": f"/demo/letter/{self.letter.pk}/",
+            **WRITING,
+            "monitor-edit": f"/monitors/{self.monitor.pk}/edit/",
+            "contact": f"/contacts/{self.contact.pk}/",
+            "route": f"/settings/route/{self.route.pk}/",
+            "domain": f"/settings/domain/{self.domain.pk}/",
+        }
+
+
+WRITING = {
+    "monitor-add": "/monitors/add/",
+    "contact-add": "/contacts/add/",
+    "account": "/settings/account/",
+    "delivery": "/settings/delivery/",
+    "alerts": "/settings/alerts/",
+    "domain-add": "/settings/domain/",
+    "route-add": "/settings/route/",
+}
+FOR_ADMINISTRATORS = {*WRITING, "monitor-edit", "contact", "route", "domain"}
+OF_ROWS = {"message", "event", "monitor", "letter", "monitor-edit", "contact", "route", "domain"}
+
+
+def make_user(
+    name: str, account: Account | None, role: Membership.Role | None, password: str | None = None
+) -> User:
+    """A user of the account; without a password only `force_login` lets them in."""
+    user = User.objects.create_user(name, first_name=name.title(), time_zone="Europe/Berlin")
+    if password:
+        user.set_password(password)
+        user.save()
+    if account and role:
+        Membership.objects.create(user=user, account=account, role=role)
+    return user
+
+
+def make_world(slug: str, *, rows: int = 1, demo: bool = True) -> World:
+    """An account whose every page shows `rows` of what it lists."""
+    account = Account.objects.create(name=slug.title(), slug=slug, time_zone="Europe/Berlin", is_demo=demo)
+    route = hop = domain = contact = monitor = message = event = letter = None
+    for n in range(rows):
+        domain = MailDomain.objects.create(account=account, name=f"{slug}{n}.example")
+        route = Route.objects.create(account=account, name=f"Server {n}")
+        RouteHost.objects.create(route=route, hostname=f"mail{n}.{slug}.example")
+        hop = NextHop.objects.create(route=route, state="down", state_since=NOW, last_reply="421 gone")
+        contact = Contact.objects.create(account=account, name=f"{slug} contact {n}")
+        ContactPoint.objects.create(
+            contact=contact, channel="sms", address=f"+1202555{n:04}", verified_at=NOW
+        )
+        monitor = Monitor.objects.create(
+            account=account, description=f"{slug} monitor {n}", route=route, judged_until=NOW
+        )
+        monitor.contacts.add(contact)
+        message = _message(account, hop, n)
+        event = _event(account, n)
+        _outage(monitor, contact, n)
+        letter = DemoMessage.objects.create(
+            account=account, at=NOW, channel="email", to="a@b.example", text="hello", html="<p>hello</p>"
+        )
+        with decision(account.pk, Actor.contact(contact), now=NOW - timedelta(minutes=5)) as decided:
+            decided.record("event.activated", subject=f"event:{event.pk}")
+    assert route
+    assert domain
+    assert contact
+    assert monitor
+    assert message
+    assert event
+    assert letter
+    return World(account, message, event, monitor, contact, route, domain, letter)
+
+
+def _message(account: Account, hop: NextHop, n: int) -> Message:
+    at = NOW - timedelta(minutes=n)
+    message = Message.objects.create(
+        account=account,
+        accepted_at=at,
+        sender="sender@partner.example",
+        size=1234,
+        client_address="192.0.2.1",
+        helo="mx.partner.example",
+        message_id=f"<{n}@{account.slug}.example>",
+        subject=f"{account.slug} subject {n}",
+    )
+    header = f"Subject: {account.slug} header {n}\r\n\r\n".encode()
+    MessageContent.objects.create(message=message, data=header + SECRET)
+    recipient = Recipient.objects.create(
+        message=message,
+        next_hop=hop,
+        address=f"user{n}@{account.slug}.example",
+        accepted_at=at,
+        next_attempt_at=NOW,
+        expires_at=at + timedelta(hours=96),
+    )
+    Attempt.objects.create(
+        recipient=recipient,
+        next_hop=hop,
+        at=at,
+        duration_ms=5,
+        result="host_failure",
+        stage="connect",
+        reply=f"{account.slug} refused the connection",
+    )
+    return message
+
+
+def _event(account: Account, n: int) -> ContinuityEvent:
+    begin = NOW - timedelta(minutes=10) - timedelta(days=n)
+    return ContinuityEvent.objects.create(
+        account=account,
+        title=f"{account.slug} event {n}",
+        state="ended" if n else "active",
+        starts_at=begin,
+        ends_at=begin + timedelta(hours=1),
+        ended_at=begin + timedelta(hours=1) if n else None,
+        ended="stopped" if n else "",
+        began="console",
+        began_by="Maria",
+    )
+
+
+def _outage(monitor: Monitor, contact: Contact, n: int) -> None:
+    begin = NOW - timedelta(minutes=20)
+    Window.objects.create(
+        monitor=monitor, start=begin, end=begin + timedelta(minutes=2), verdict="failure", counter=1, step=1
+    )
+    outage = Outage.objects.create(
+        account=monitor.account, monitor=monitor, failing_since=begin, opened_at=begin, reply="421 gone"
+    )
+    AlertStream.objects.create(outage=outage, contact=contact, next_at=NOW, slot=1, last_at=begin)
+    Notification.objects.create(
+        account=monitor.account,
+        contact=contact,
+        kind="outage",
+        dedupe_key=f"{outage.pk}:{n}",
+        created_at=begin,
+        due_at=begin,
+        state="sent",
+    )
+    Suspension.objects.create(
+        account=monitor.account, contact=contact, made_at=NOW, made_by="Maria", until=NOW + timedelta(hours=1)
+    )
