@@ -62,12 +62,13 @@ def send_due(now: datetime) -> int:
     def work(task: tuple[Callable[[int, datetime], bool], int]) -> int:
         take, pk = task
         held = clock()
-        if held > latest or not take(pk, held):
-            return 0
         try:
+            if held > latest or not take(pk, held):
+                return 0
             _Sending(pk, held, clock).run()
         except Exception:  # one row's trouble stops no other; what it leaves behind is found by a sweep
             logger.exception("sending notification %s", pk)
+            connection.close_if_unusable_or_obsolete()
         return 1
 
     if len(tasks) <= FEW:

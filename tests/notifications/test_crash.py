@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from accounts.models import Contact
 from notifications import services
@@ -100,3 +102,36 @@ def test_a_crash_before_anything_was_sent_repeats_nothing(
     Notification.objects.update(state="sending", claimed_at=NOW)
     assert services.send_due(LATER) == 1
     assert states(notification) == [("sms", "sent", False)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lost_database_connection_does_not_lose_the_result(
+    contact: Contact, add_point: AddPoint, provider: SmsProvider
+) -> None:
+    """The database server ends the sender's connection while the provider thinks: as in a restart."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no connection that could be lost")
+    add_point("sms", "+4915123456789")
+    notification = put(contact)
+    provider.hang(answer=True)
+
+    def send() -> None:
+        try:
+            services.send(notification.pk, NOW)
+        finally:
+            connection.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert provider.got.wait(10)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchone()[0] >= 1
+    provider.recover()
+    sender.join(30)
+    assert states(notification) == [("sms", "sent", False)]
+    notification.refresh_from_db()
+    assert notification.state == "sent"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -138,3 +138,4 @@ class Suspending(RuleBasedStateMachine):
 
 
 TestSuspending = Suspending.TestCase
+TestSuspending.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)

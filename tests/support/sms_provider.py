@@ -38,6 +38,7 @@ class SmsProvider:
         self.hanging = threading.Event()
         self.got = threading.Event()
         self.go_on = threading.Event()
+        self.answer_late = False
 
     @property
     def sms_url(self) -> str:
@@ -49,8 +50,9 @@ class SmsProvider:
         """The address of a contact point of the channel app."""
         return f"json://user:app-password-0123456789@127.0.0.1:{self.port}/app/"
 
-    def hang(self) -> None:
-        """Take messages and say nothing, until `go_on` is set."""
+    def hang(self, *, answer: bool = False) -> None:
+        """Take messages and say nothing until `go_on` is set; then hang up, or answer after all."""
+        self.answer_late = answer
         self.go_on.clear()
         self.hanging.set()
 
@@ -72,7 +74,8 @@ def sms_provider() -> Iterator[SmsProvider]:
             state.got.set()
             if state.hanging.is_set():
                 state.go_on.wait(30)
-                return
+                if not state.answer_late:
+                    return
             self.send_response(state.status)
             self.send_header("Content-Type", state.content_type)
             self.send_header("Content-Length", str(len(state.answer)))
