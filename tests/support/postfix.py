@@ -31,7 +31,7 @@ queue_directory = {base}/queue
 data_directory = {base}/data
 mail_owner = postfix
 setgid_group = postdrop
-maillog_file = {base}/postfix-mail.log
+maillog_file = {base}/postfix-maillog
 maillog_file_prefixes = {base}
 myhostname = mail.test
 mydestination =
@@ -82,7 +82,7 @@ postlog unix-dgram n - n - 1 postlogd
 DOVECOT_CONF = """
 base_dir = {base}/run
 state_dir = {base}/state
-log_path = {base}/dovecot-mail.log
+log_path = {base}/dovecot-maillog
 protocols = imap
 listen = 127.0.0.1
 ssl = no
@@ -156,7 +156,7 @@ class MailServer:
         assert self._postfix is not None
         self._postfix.stop()
         self._postfix = None
-        assert not listens(self.port)
+        wait_until(lambda: not listens(self.port), "Postfix does not listen")
 
     def end(self) -> None:
         """End both for good; Dovecot takes seconds over an orderly stop, so it is killed."""
@@ -166,7 +166,7 @@ class MailServer:
 
     def log(self) -> str:
         """What Postfix wrote to its log."""
-        return (self.base / "postfix-mail.log").read_text(errors="replace")
+        return (self.base / "postfix-maillog").read_text(errors="replace")
 
     def queued(self) -> int:
         """Messages that Postfix took and has not put into a mailbox yet."""

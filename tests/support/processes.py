@@ -43,6 +43,18 @@ def listens(port: int) -> bool:
         return False
 
 
+def _group_lives(group: int) -> bool:
+    """Whether a process of the group runs: zombies that nobody has collected do not count."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, process_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(process_group) == group and state != "Z":
+            return True
+    return False
+
+
 class Process:
     """A child process in a session of its own, with stdout and stderr in a log file."""
 
@@ -93,6 +105,8 @@ class Process:
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
+        # What is killed still holds its sockets and files for a moment.
+        wait_until(lambda: not _group_lives(self._popen.pid), f"nothing is left of {self.name}")
 
 
 class Processes:
@@ -114,6 +128,7 @@ class Processes:
                 process.stop()
             except AssertionError as error:
                 failures.append(str(error))
+        sys.stdout.write(self.logs())  # pytest shows it when the test failed
         assert not failures, "\n".join(failures)
 
     def start(self, name: str, *command: str, **environment: str) -> Process:
@@ -126,8 +141,9 @@ class Processes:
         return self.start(name, sys.executable, "manage.py", *arguments, **environment)
 
     def logs(self) -> str:
-        """The ends of all logs, for the message of a failing test."""
-        return "\n".join(
-            f"--- {path.stem}\n{path.read_text(errors='replace')[-3000:]}"
-            for path in sorted(self.directory.glob("*.log"))
-        )
+        """The ends of all logs, without what is logged for every message."""
+        found = ""
+        for path in sorted(self.directory.glob("*.log")):
+            lines = [line for line in path.read_text(errors="replace").splitlines() if " INFO " not in line]
+            found += "\n".join([f"--- {path.stem}", *lines[-150:], ""])
+        return found
