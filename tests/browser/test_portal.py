@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +14,9 @@ from playwright.sync_api import Browser, Page, ViewportSize
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import AuditEntry
-from delivery.models import Message, NextHop, Recipient
 from events import services, tokens
 from events.models import ContinuityEvent, ManageLink
-from tests.events.conftest import World, make_world
+from tests.events.conftest import World, mail_waits, make_world
 
 PHONE: ViewportSize = {"width": 375, "height": 667}
 SMALL: ViewportSize = {"width": 320, "height": 568}
@@ -41,23 +40,6 @@ def world(transactional_db: None) -> World:
     mail_waits(world, 7, since)
     services.tick(timezone.now())
     return world
-
-
-def mail_waits(world: World, number: int, since: datetime) -> None:
-    hop = NextHop.objects.create(route=world.monitor.route, state=NextHop.State.DOWN, state_since=since)
-    for minute in range(number):
-        at = since + timedelta(minutes=minute)
-        message = Message.objects.create(
-            account=world.account, accepted_at=at, sender="a@example.org", size=900, client_address="::1"
-        )
-        Recipient.objects.create(
-            message=message,
-            next_hop=hop,
-            address="b@example.com",
-            accepted_at=at,
-            next_attempt_at=at,
-            expires_at=at + timedelta(hours=96),
-        )
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
 from accounts.models import Account, Contact
-from delivery.models import Route
+from delivery.models import Message, NextHop, Recipient, Route
 from monitoring.models import Monitor, Outage
 
 NIGHT = datetime(2026, 3, 1, 3, 12, tzinfo=UTC)
@@ -41,6 +41,25 @@ def make_world(slug: str = "acme") -> World:
     )
     monitor.contacts.set([maria, jo])
     return World(account, monitor, maria, jo, kim)
+
+
+def mail_waits(world: World, number: int, since: datetime) -> NextHop:
+    """So many messages for the monitor's mail server, one each minute from `since`; it is down."""
+    hop = NextHop.objects.create(route=world.monitor.route, state=NextHop.State.DOWN, state_since=since)
+    for minute in range(number):
+        at = since + timedelta(minutes=minute)
+        message = Message.objects.create(
+            account=world.account, accepted_at=at, sender="a@example.org", size=900, client_address="::1"
+        )
+        Recipient.objects.create(
+            message=message,
+            next_hop=hop,
+            address="b@example.com",
+            accepted_at=at,
+            next_attempt_at=at,
+            expires_at=at + timedelta(hours=96),
+        )
+    return hop
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from delivery.models import Pause
 from events import services, tokens
 from events.models import ContinuityEvent, ManageLink
 from notifications.models import Suspension
-from tests.events.conftest import NIGHT, World, make_world
+from tests.events.conftest import NIGHT, World, mail_waits, make_world
 
 HOUR = timedelta(hours=1)
 NONCE = re.compile(r'name="nonce" value="([^"]+)"')
@@ -121,6 +121,22 @@ def test_the_page_is_private_small_and_without_script(phone: Phone) -> None:
 def test_a_page_costs_a_constant_number_of_queries(phone: Phone, django_assert_max_num_queries: Any) -> None:
     with django_assert_max_num_queries(25):
         phone.open()
+
+
+def test_it_shows_how_far_the_queue_has_drained(world: World, night: time_machine.Traveller) -> None:
+    outage = world.fails(NIGHT)
+    hop = mail_waits(world, 7, NIGHT - timedelta(minutes=10))
+    phone = Phone(world.maria)
+    assert "7 messages wait the oldest since 04:02, for 10 min" in phone.text
+    assert "On Thu 5 Mar, 04:02 the first that still waits goes back to its sender" in phone.text
+    outage.closed_at = NIGHT
+    outage.save()
+    hop.state = "recovering"
+    hop.save()
+    text = phone.open()
+    assert "The outage is over; mail that waited is being delivered." in text
+    assert "Inbound deliveries Recovering 7 messages wait" in text
+    assert "Draining: 7 left." in text
 
 
 # --- What it does ------------------------------------------------------------------------------------
