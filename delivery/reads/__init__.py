@@ -1,0 +1,44 @@
+"""Read-only questions about the queue, for pages and for the apps above. Constant numbers of queries.
+
+Counts are of recipients unless a name says messages. All datetimes are aware UTC wall time, but for
+`Recipient.expires_at`, which is on the account's running clock (see `running_now`).
+"""
+
+from delivery.reads.attempts import Evidence, evidence, evidence_by_window, routes_with_failed_mail
+from delivery.reads.flow import CHART_BUCKETS, Balance, Rate, delivery_rates, reconcile_account
+from delivery.reads.queue import (
+    RATE_SPAN,
+    Drain,
+    PauseState,
+    QueueFigures,
+    RouteQueue,
+    drain_progress,
+    expires_first,
+    pause_state,
+    queue_by_route,
+    queue_figures,
+    running_now,
+)
+
+__all__ = [
+    "CHART_BUCKETS",
+    "RATE_SPAN",
+    "Balance",
+    "Drain",
+    "Evidence",
+    "PauseState",
+    "QueueFigures",
+    "Rate",
+    "RouteQueue",
+    "delivery_rates",
+    "drain_progress",
+    "evidence",
+    "evidence_by_window",
+    "expires_first",
+    "pause_state",
+    "queue_by_route",
+    "queue_figures",
+    "reconcile_account",
+    "routes_with_failed_mail",
+    "running_now",
+]

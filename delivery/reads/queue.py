@@ -1,0 +1,183 @@
+"""What waits, whether it may leave, and when it will be gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from django.db.models import (
+    Count,
+    DateTimeField,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Min,
+    OuterRef,
+    Subquery,
+    Sum,
+    Value,
+)
+from django.db.models.functions import Coalesce, Least
+
+from delivery.models import NextHop, Pause, Recipient, Route
+
+RATE_SPAN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class QueueFigures:
+    """How many recipients wait, held and quarantined ones included, and since when the oldest does."""
+
+    queued: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True)
+class RouteQueue:
+    """The queue of one route, with the state of its next hops (the worst one first for outbound)."""
+
+    route_id: int
+    name: str
+    kind: str
+    queued: int
+    oldest: datetime | None
+    state: str
+    state_since: datetime | None
+    last_reply: str
+
+
+@dataclass(frozen=True)
+class PauseState:
+    """`pausing`: what is in flight still finishes. `since` and `by` are of the open pause."""
+
+    mode: Literal["flowing", "pausing", "paused"]
+    since: datetime | None = None
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """A backlog that shrinks: recipients left, deliveries per minute, and when it will be through."""
+
+    left: int
+    per_minute: float
+    eta: datetime | None
+
+
+def queue_figures(account_id: int) -> QueueFigures:
+    queued = Recipient.objects.waiting().filter(next_hop__route__account_id=account_id).count()
+    hops = NextHop.objects.filter(route__account_id=account_id)
+    oldest = hops.annotate(oldest=_oldest_waiting()).aggregate(value=Min("oldest"))["value"]
+    return QueueFigures(queued, oldest)
+
+
+def queue_by_route(account_id: int) -> list[RouteQueue]:
+    """One entry for each route of the account, also for those nothing ever went over."""
+    order = {state: place for place, state in enumerate(("down", "suspect", "recovering", "up"))}
+    queued = dict(
+        Recipient.objects.waiting()
+        .filter(next_hop__route__account_id=account_id)
+        .values_list("next_hop__route_id")
+        .annotate(number=Count("pk"))
+        .order_by()
+    )
+    hops: dict[int, list[Any]] = {}
+    for hop in NextHop.objects.filter(route__account_id=account_id).annotate(oldest=_oldest_waiting()):
+        hops.setdefault(hop.route_id, []).append(hop)
+    figures = []
+    for route in Route.objects.filter(account_id=account_id).order_by("kind", "name"):
+        own = sorted(hops.get(route.pk, ()), key=lambda hop: order.get(hop.state, 0))
+        worst = own[0] if own else None
+        figures.append(
+            RouteQueue(
+                route_id=route.pk,
+                name=route.name,
+                kind=route.kind,
+                queued=queued.get(route.pk, 0),
+                oldest=min((hop.oldest for hop in own if hop.oldest), default=None),
+                state=worst.state if worst else NextHop.State.UP,
+                state_since=worst.state_since if worst else None,
+                last_reply=worst.last_reply if worst else "",
+            )
+        )
+    return figures
+
+
+def pause_state(account_id: int, now: datetime) -> PauseState:
+    """Whether inbound deliveries of the account are held back at `now`."""
+    sending = Recipient.objects.filter(
+        next_hop__route__account_id=account_id,
+        next_hop__route__kind=Route.Kind.INBOUND,
+        state=Recipient.State.SENDING,
+    )
+    pause = (
+        Pause.objects.filter(account_id=account_id, ended_at=None, started_at__lte=now)
+        .annotate(in_flight=Exists(sending))
+        .first()
+    )
+    if pause is None:
+        return PauseState("flowing")
+    return PauseState("pausing" if pause.in_flight else "paused", pause.started_at, pause.started_by)
+
+
+def running_now(account_id: int, now: datetime) -> datetime:
+    """The account's running clock at `now`: wall time less all time that was paused before.
+
+    It stands still while a pause is open, so that pausing and resuming touch no recipient.
+    """
+    instant = Value(now, output_field=DateTimeField())
+    length = ExpressionWrapper(
+        Least(Coalesce("ended_at", instant), instant) - F("started_at"), output_field=DurationField()
+    )
+    paused = Pause.objects.filter(account_id=account_id, started_at__lt=now).aggregate(sum=Sum(length))["sum"]
+    return now - (paused or timedelta())
+
+
+def drain_progress(account_id: int, now: datetime) -> Drain | None:
+    """How the backlog of recovering next hops shrinks; None when there is none, or while it is paused.
+
+    Held, quarantined and expired recipients do not drain and are not counted. The rate is that of the
+    backlog over the last minute; without any there is no `eta`.
+    """
+    hops = NextHop.objects.filter(route__account_id=account_id, state=NextHop.State.RECOVERING)
+    if Pause.objects.filter(account_id=account_id, ended_at=None).exists():
+        hops = hops.exclude(route__kind=Route.Kind.INBOUND)
+    ids = list(hops.values_list("pk", flat=True))
+    if not ids:
+        return None
+    until = Coalesce(F("next_hop__backlog_before"), Value(now, output_field=DateTimeField()))
+    backlog = Recipient.objects.filter(next_hop_id__in=ids, accepted_at__lt=until)
+    # Two counts that an index answers, instead of one that reads a million rows for their state.
+    resting = (Recipient.State.HELD, Recipient.State.QUARANTINED, Recipient.State.EXPIRED)
+    left = backlog.waiting().count() - backlog.filter(state__in=resting).count()
+    if left <= 0:
+        return None
+    rate = backlog.filter(
+        state=Recipient.State.DELIVERED, final_at__gt=now - RATE_SPAN, final_at__lte=now
+    ).count() / (RATE_SPAN / timedelta(minutes=1))
+    return Drain(left, rate, now + timedelta(minutes=left / rate) if rate else None)
+
+
+def expires_first(account_id: int, now: datetime) -> datetime | None:
+    """When the first bounces are due, in wall time if nothing is paused from `now` on.
+
+    None when nothing can expire: an empty queue, or a pause.
+    """
+    if Pause.objects.filter(account_id=account_id, ended_at=None, started_at__lte=now).exists():
+        return None
+    first = (
+        Recipient.objects.still_queued()
+        .filter(next_hop=OuterRef("pk"))
+        .order_by("expires_at")
+        .values("expires_at")[:1]
+    )
+    hops = NextHop.objects.filter(route__account_id=account_id).annotate(first=Subquery(first))
+    running: datetime | None = hops.aggregate(value=Min("first"))["value"]
+    return None if running is None else now + (running - running_now(account_id, now))
+
+
+def _oldest_waiting() -> Subquery:
+    recipients = Recipient.objects.waiting().filter(next_hop=OuterRef("pk"))
+    return Subquery(recipients.order_by("accepted_at").values("accepted_at")[:1])
