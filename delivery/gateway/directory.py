@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from django.db import Error as DatabaseError
+
 from accounts.models import MailDomain, Person
 from delivery.gateway.addresses import Mailbox, domain_key
 from delivery.gateway.batches import Batcher
@@ -78,7 +80,10 @@ class Directory:
 
     async def size_to_offer(self) -> int:
         """Bytes: our limit, or less when no route's server takes so much."""
-        answer = await self._ask(_SIZE)
+        try:
+            answer = await self._ask(_SIZE)
+        except DatabaseError:  # the recipients will be told; no reason to refuse a greeting
+            return self._size_limit
         assert isinstance(answer, int)
         return answer
 

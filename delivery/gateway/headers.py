@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 LONGEST = 255  # characters kept
 _LOOK = 65536  # bytes of headers looked at
+_DECODED = 1500  # bytes of one field; the decoder's time grows with the square of a hostile one
 _FIELD = re.compile(
-    rb"^(Message-ID|Subject|From)[ \t]*:[ \t]*((?:[^\r\n]|\r\n[ \t])*)", re.IGNORECASE | re.MULTILINE
+    rb"^(Message-ID|Subject|From)[ \t]*:[ \t]*([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE
 )
 _UNSTORABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]+")
 
@@ -31,9 +32,10 @@ def header_block(data: bytes | bytearray, start: int = 0, limit: int = _LOOK) ->
 def peek(block: bytes) -> Peek:
     """Message-ID, Subject and From of a header block as text, shortened, the first of each."""
     found: dict[bytes, str] = {}
-    for name, value in _FIELD.findall(block):
-        if name.lower() not in found:
-            found[name.lower()] = _text(value[:4096])
+    for field in _FIELD.finditer(block):
+        name = field[1].lower()
+        if name not in found:
+            found[name] = _text(field[2][:_DECODED])
         if len(found) == 3:
             break
     return Peek(found.get(b"message-id", ""), found.get(b"subject", ""), found.get(b"from", ""))

@@ -29,7 +29,7 @@ class Limits:
         return cls(
             size=settings.SIZE_LIMIT,
             memory=settings.GATEWAY_MEMORY,
-            recipients=settings.GATEWAY_RECIPIENTS,
+            recipients=max(100, settings.GATEWAY_RECIPIENTS),  # RFC 5321 4.5.3.1.8
             connections=settings.GATEWAY_CONNECTIONS,
             connections_per_address=settings.GATEWAY_CONNECTIONS_PER_ADDRESS,
             commands=settings.GATEWAY_COMMANDS,

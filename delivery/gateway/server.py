@@ -42,8 +42,9 @@ class Gateway:
 
     async def start(self, address: str, port: int) -> int:
         """Listen, together with other gateways on the same port; the port is returned. Raises OSError."""
+        host = None if address in ("", "::") else address  # asyncio's "::" would leave IPv4 out
         self._server = await self.loop.create_server(
-            lambda: SmtpSession(self), address or None, port, reuse_port=True, backlog=1024
+            lambda: SmtpSession(self), host, port, reuse_port=True, backlog=1024
         )
         actual: int = self._server.sockets[0].getsockname()[1]
         return actual

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from django.db import Error as DatabaseError
+
 from delivery.gateway.addresses import parse_parameters, parse_path
 from delivery.gateway.commit import Parcel
 from delivery.gateway.connection import SmtpConnection
@@ -55,6 +57,8 @@ class SmtpSession(SmtpConnection):
             self._refuse(refusal.reply)
         except (OSError, asyncio.CancelledError):
             raise
+        except DatabaseError:  # logged where it happened, once for all who waited
+            self._refuse(NOT_NOW)
         except Exception:
             log.exception("a command of %s failed", self.address)
             self._refuse(NOT_NOW)

@@ -25,7 +25,7 @@ class Tracer:
         self.name = name
         self._key = hashlib.sha256(b"gateway trace" + key.encode()).digest()
         self._own = re.compile(
-            rb"\sby\s+%s\s[^;]*\sid\s+([0-9a-f]{12})([0-9a-f]{12})\s*;" % re.escape(name.encode())
+            rb"\sby\s+%s\s[^;]{0,120}\sid\s+([0-9a-f]{12})([0-9a-f]{12})\s*;" % re.escape(name.encode())
         )
 
     def new_id(self) -> str:
