@@ -11,7 +11,6 @@ from django.utils.translation import gettext as _
 from monitoring.models import Monitor, Outage, Window
 
 DOTS = 30
-CHART_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,6 @@ class MonitorState:
     def last(self) -> Window | None:
         return self.windows[-1] if self.windows else None
 
-    def overdue(self, now: datetime) -> bool:
-        """Whether the last window should have been judged long ago: two windows and a minute."""
-        until = self.monitor.judged_until
-        limit = timedelta(seconds=2 * self.monitor.window_seconds + 60)
-        return self.monitor.active and until is not None and now - until > limit
-
 
 def monitor_states(account_id: int, now: datetime) -> list[MonitorState]:
     """All monitors of the account with their last 30 windows at most, in three queries."""
@@ -49,37 +42,6 @@ def monitor_states(account_id: int, now: datetime) -> list[MonitorState]:
         Monitor.objects.filter(account_id=account_id).select_related("route").order_by("description")
     )
     return _states(monitors, now, DOTS)
-
-
-def monitor_state(monitor: Monitor, now: datetime, windows: int = DOTS) -> MonitorState:
-    """One monitor with so many of its latest windows."""
-    return _states([monitor], now, windows)[0]
-
-
-def chart_windows(monitor: Monitor, now: datetime, hours: int = CHART_HOURS) -> list[Window]:
-    """The windows that ended in the last `hours`, oldest first."""
-    since = now - timedelta(hours=hours)
-    return list(monitor.windows.filter(end__gt=since).order_by("end"))
-
-
-def outages(monitor: Monitor, number: int = 20) -> list[Outage]:
-    """The latest outages of the monitor, newest first."""
-    return list(monitor.outages.order_by("-opened_at")[:number])
-
-
-def open_outages(account_id: int) -> list[Outage]:
-    """The outages of the account that are not over, oldest first."""
-    return list(
-        Outage.objects.filter(account_id=account_id, closed_at=None)
-        .select_related("monitor")
-        .order_by("opened_at")
-    )
-
-
-def overdue_monitors(now: datetime) -> int:
-    """How many active monitors nobody judged for two windows and a minute: for /healthz."""
-    active = Monitor.objects.filter(active=True, judged_until__isnull=False)
-    return sum(MonitorState(monitor, (), None, "", "").overdue(now) for monitor in active)
 
 
 def evidence_sentence(window: Window | None) -> str:

@@ -31,10 +31,8 @@ def test_a_monitor_with_counter_windows_outage_and_the_servers_words(site: Site)
     assert (state.counter, state.threshold) == (2, 3)
     assert [window.counter for window in state.windows] == [1, 2, 3, 2]
     assert state.outage
-    assert state.outage == reads.open_outages(site.account.pk)[0]
+    assert state.outage == site.monitor.outages.get()
     assert (state.sentence, state.reply) == ("Mail was delivered.", "host_failure 2")
-    assert reads.chart_windows(site.monitor, START + 4 * WINDOW) == list(state.windows)
-    assert reads.outages(site.monitor) == [state.outage]
 
 
 def test_nothing_of_another_account_is_seen(make_site: Callable[..., Site]) -> None:
@@ -42,7 +40,7 @@ def test_nothing_of_another_account_is_seen(make_site: Callable[..., Site]) -> N
     judge(theirs, "host_failure", "host_failure", "host_failure")
     (state,) = reads.monitor_states(ours.account.pk, START)
     assert state.monitor == ours.monitor
-    assert reads.open_outages(ours.account.pk) == []
+    assert (state.windows, state.outage) == ([], None)
 
 
 def test_states_of_many_monitors_cost_the_same_queries(site: Site) -> None:
@@ -70,13 +68,6 @@ def test_states_of_many_monitors_cost_the_same_queries(site: Site) -> None:
 )
 def test_the_evidence_in_a_sentence(verdict: str, source: str, step: int, sentence: str) -> None:
     assert reads.evidence_sentence(Window(verdict=verdict, source=source, step=step)) == sentence
-
-
-def test_a_monitor_that_nobody_judges_is_overdue(site: Site) -> None:
-    assert reads.overdue_monitors(START + 300 * SECOND) == 0
-    assert reads.overdue_monitors(START + 301 * SECOND) == 1
-    Monitor.objects.update(active=False)
-    assert reads.overdue_monitors(START + 301 * SECOND) == 0
 
 
 def test_a_monitor_takes_only_an_inbound_route_of_its_own_account(make_site: Callable[..., Site]) -> None:
