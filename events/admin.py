@@ -9,6 +9,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts.access import client_address
 from accounts.models import User
 from accounts.services import Actor
 from events import services
@@ -62,7 +63,7 @@ class ManageLinkAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Revoke the selected links"), permissions=["delete_links"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Model]) -> None:
-        actor = Actor.user(cast(User, request.user), request.META.get("REMOTE_ADDR"))
+        actor = Actor.user(cast(User, request.user), client_address(request))
         for link in ManageLink.objects.filter(pk__in=queryset.values("pk"), revoked_at=None):
             services.revoke(link, actor)
 

@@ -18,6 +18,7 @@ from django.template import loader
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from accounts.access import client_address
 from accounts.services import Refused
 from events import portal as actions
 from events import reads, rules, tokens
@@ -78,7 +79,7 @@ def act(request: HttpRequest, link: ManageLink, now: datetime, action: str) -> H
     if request.method != "POST":
         return _confirm_stop(request, link, now) if action == "stop" else home
     try:
-        number = actions.perform(link, action, request.POST, request.META.get("REMOTE_ADDR"), now)
+        number = actions.perform(link, action, request.POST, client_address(request), now)
     except Refused as refused:
         return _portal(request, link, timezone.now(), {"refused": str(refused)}, 409)
     home.status_code = 303
