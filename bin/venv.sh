@@ -39,8 +39,9 @@ install_locked() {
         return
     fi
     make_venv
-    echo "Installing $1"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
+    echo "Installing $1: this takes up to a minute"
+    # Python compiles what it imports anyway; compiling everything here would take longer than the rest.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-compile \
         --require-hashes -r "$1" </dev/null ||
         fail "Installing $1 failed. The lines above say why; running this again goes on from there."
     cp "$1" "$stamp"
