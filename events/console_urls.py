@@ -2,9 +2,9 @@
 
 from django.urls import path
 
-from events import console_views as views
+from events.console_views import event, events
 
 urlpatterns = [
-    path("", views.events, name="events"),
-    path("<int:pk>/", views.event, name="event"),
+    path("", events, name="events"),
+    path("<int:pk>/", event, name="event"),
 ]

@@ -2,11 +2,11 @@
 
 from django.urls import path
 
-from monitoring import views
+from monitoring.views import edit, monitor, monitors
 
 urlpatterns = [
-    path("", views.monitors, name="monitors"),
-    path("add/", views.edit, name="monitor-add"),
-    path("<int:pk>/", views.monitor, name="monitor"),
-    path("<int:pk>/edit/", views.edit, name="monitor-edit"),
+    path("", monitors, name="monitors"),
+    path("add/", edit, name="monitor-add"),
+    path("<int:pk>/", monitor, name="monitor"),
+    path("<int:pk>/edit/", edit, name="monitor-edit"),
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.db.models import Min, Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -21,7 +20,7 @@ from accounts.changes import save_settings
 from accounts.models import Account
 from monitoring.forms import MonitorForm
 from monitoring.models import Monitor
-from monitoring.reads import chart_windows, evidence_sentence
+from monitoring.reads import evidence_sentence
 
 WINDOWS = 30
 OUTAGES = 20
@@ -69,7 +68,6 @@ def monitor(request: ConsoleRequest, pk: int) -> HttpResponse:
             "contacts": list(found.contacts.order_by("name")),
             "opens_after": found.threshold * found.window_seconds,
             "half": found.threshold // 2,
-            "chart": chart_windows(found, timezone.now()),
         },
     )
 

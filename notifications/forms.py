@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import AccountForm, TimeZoneChoice
 from accounts.models import Contact
+from notifications.masking import MaskedAddress
 from notifications.models import ContactPoint
 
 
@@ -24,14 +25,14 @@ class ContactForm(AccountForm[Contact]):
         labels = {"active": _("Is alerted")}
 
 
-class ContactPointForm(forms.ModelForm[ContactPoint]):
+class ContactPointForm(MaskedAddress):
     """One way to reach the contact. A changed address has to be verified again."""
 
     class Meta:
         model = ContactPoint
         fields = ["channel", "address", "order"]
         labels = {"order": _("Tried as number")}
-        help_texts = {"address": _("Phone numbers with country code, such as +49 170 1234567."), "order": ""}
+        help_texts = {"address": _("Phone numbers as +49 170 1234567."), "order": ""}
 
 
 ContactPoints: type[BaseInlineFormSet[ContactPoint, Contact, Any]] = forms.inlineformset_factory(

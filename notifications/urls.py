@@ -2,10 +2,10 @@
 
 from django.urls import path
 
-from notifications import views
+from notifications.views import contacts, edit
 
 urlpatterns = [
-    path("", views.contacts, name="contacts"),
-    path("add/", views.edit, name="contact-add"),
-    path("<int:pk>/", views.edit, name="contact"),
+    path("", contacts, name="contacts"),
+    path("add/", edit, name="contact-add"),
+    path("<int:pk>/", edit, name="contact"),
 ]

@@ -148,6 +148,13 @@ def dots(monitor: Monitor) -> list[bool]:
 
 
 @register.filter
+def overdue(monitor: Monitor) -> bool:
+    """Whether nobody judged the monitor for two windows and a minute: silence must be noticed."""
+    until, limit = monitor.judged_until, timedelta(seconds=2 * monitor.window_seconds + 60)
+    return monitor.active and until is not None and timezone.now() - until > limit
+
+
+@register.filter
 def route_word(state: str) -> str:
     """The name of a route's state."""
     return str(NextHop.State(state).label)
