@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from notifications.masking import MaskedAddress
 from notifications.models import Attempt, ContactPoint, DemoMessage, Notification, Suspension
 
 
-class ContactPointForm(forms.ModelForm[ContactPoint]):
-    """An app's address holds secrets: it is never shown again, and kept unless another is typed in."""
-
+class ContactPointForm(MaskedAddress):
     class Meta:
         model = ContactPoint
         fields = ("contact", "channel", "address", "order", "verified_at", "disabled_at", "disabled_reason")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk:
-            self.initial["address"] = self.instance.shown_address
-
-    def clean_address(self) -> str:
-        address: str = self.cleaned_data["address"]
-        stored = ContactPoint.objects.filter(pk=self.instance.pk).first()
-        return stored.address if stored and address == stored.shown_address else address
 
 
 @admin.register(ContactPoint)

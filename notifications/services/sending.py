@@ -191,5 +191,6 @@ def _hand_over(message: Rendered, is_demo: bool) -> tuple[Attempt.State, str]:
         state = Attempt.State.UNKNOWN if failure.perhaps_sent else Attempt.State.TEMPORARY
         return state, str(failure)
     except Exception as error:  # a fault of ours must not keep the other contact points from being tried
-        logger.exception("transport for %s", message.channel)
+        # Only its type: what an exception says may quote the message.
+        logger.error("fault in the transport for %s: %s", message.channel, type(error).__name__)
         return Attempt.State.TEMPORARY, _("Fault of our own: %s") % type(error).__name__

@@ -10,6 +10,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import Account, Contact, MailDomain, User
+from notifications.forms import ContactPoints
 from notifications.models import ContactPoint
 from notifications.reads import reachability, reachability_of
 from tests.notifications.conftest import NOW, AddPoint, put
@@ -145,3 +146,20 @@ def test_the_admin_never_shows_the_secrets_of_an_app_again(
     answer = client.post(address, form | {"address": "dbus://"})
     assert answer.status_code == 200
     assert b"acts on the gateway itself" in answer.content
+
+
+def test_the_consoles_form_neither_shows_nor_loses_the_secrets_of_an_app(
+    contact: Contact, add_point: AddPoint
+) -> None:
+    secret = "ntfys://user:app-password@ntfy.example.net/alerts"
+    point = add_point("app", secret)
+    blank = ContactPoints(instance=contact, prefix="points")
+    assert "app-password" not in str(blank)
+    data = {"points-TOTAL_FORMS": "1", "points-INITIAL_FORMS": "1", "points-0-id": point.pk}
+    data |= {"points-0-channel": "app", "points-0-address": "ntfys://…", "points-0-order": "7"}
+    filled = ContactPoints(data, instance=contact, prefix="points")
+    assert filled.is_valid(), filled.errors
+    assert filled.forms[0].changed_data == ["order"]
+    filled.save()
+    point.refresh_from_db()
+    assert (point.address, point.order) == (secret, 7)
