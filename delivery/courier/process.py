@@ -28,8 +28,8 @@ SHORTEST_POLL_SECONDS = 0.01  # so that a burst of nudges is one poll
 UPKEEP_SECONDS = 10.0
 RESULTS_AT_ONCE = 500
 LARGE_AT_ONCE = 4  # messages too large to be read with their claim
-FINISH_SECONDS = 3.0  # what is in flight may finish for so long at the end
-FLUSH_SECONDS = 1.5
+FINISH_SECONDS = 2.0  # what is in flight may finish for so long at the end
+FLUSH_SECONDS = 1.0
 
 
 class Courier:

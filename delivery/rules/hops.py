@@ -62,6 +62,12 @@ class Hop:
         return len(self.refused_senders) >= SENDERS_TO_HOST_FAILURE
 
     @property
+    def untroubled(self) -> bool:
+        """A success changes nothing: the case of nearly every message."""
+        troubles = self.failures or self.not_before or self.refused or self.refused_senders
+        return self.state == State.UP and not troubles
+
+    @property
     def tolerant(self) -> bool:
         """A 5xx for a recipient is temporary: the server may have been restored half-way."""
         return self.state != State.UP
@@ -154,6 +160,8 @@ def _failed(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
 
 def _completed(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
     assert isinstance(event, Completed)
+    if hop.untroubled:
+        return hop
     hop = replace(hop, refused=(), refused_senders=(), not_before=None)
     if hop.state == State.DOWN:
         successes = hop.canary_successes + 1

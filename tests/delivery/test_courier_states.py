@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.models import Account, AuditEntry
 from delivery.models import Attempt, KnownRecipient, NextHop, Pause, Recipient
+from delivery.rules import Outcome, Verdict
 from delivery.services import claims, hops, sending
 from tests.support.couriers import (
     all_delivered,
@@ -211,7 +212,7 @@ def test_a_result_that_comes_after_the_lease_ran_out_still_counts_as_delivered(h
     recipient = message.recipients.get()
     done = sending.Transaction(
         hop.pk,
-        outcomes=(sending.Outcome(recipient.pk, recipient.address, sending.Verdict.DELIVERED, "end", 250),),
+        outcomes=(Outcome(recipient.pk, recipient.address, Verdict.DELIVERED, "end", 250),),
     )
     sending.record([done], "dead", now, hops.Memory())
     assert states() == {"delivered": 1}
