@@ -64,6 +64,7 @@ class SmtpConnection(SMTP):
         self._replies: list[str] = []
         self._deadline = 0.0
         self._counted = self._committing = self._quitting = False
+        self._at_work = False  # the client waits for us, not we for the client
         self.tls = self.cipher = ""
         self.address = ""
 
@@ -116,7 +117,7 @@ class SmtpConnection(SMTP):
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
-        if self._committing:
+        if self._at_work:
             self._reset_timeout()
         if self.loop.time() < self._deadline:
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
@@ -167,7 +168,10 @@ class SmtpConnection(SMTP):
                 line = await self._read_line()
                 if line is None:
                     break
+                self._at_work = True
                 await self._answer(line)
+                self._at_work = False
+                self._reset_timeout()
                 if self._gateway.stopping and not self._quitting:
                     self._say(CLOSING)
                     break
@@ -205,6 +209,7 @@ class SmtpConnection(SMTP):
 
     async def _start_tls(self, reply: str) -> None:
         """Say `reply` and change to TLS. Raises ConnectionError when that fails: the client must go."""
+        self._at_work = False
         await self._flush()
         assert self.transport is not None
         self._reset_timeout(self._gateway.limits.handshake + 5)

@@ -158,6 +158,7 @@ class SmtpSession(SmtpConnection):
         )
         reader = DataReader(received, gateway.limits.size)
         try:
+            self._at_work = False
             self._say("354 End data with <CR><LF>.<CR><LF>")
             await self._flush()
             rest = None
@@ -173,6 +174,7 @@ class SmtpSession(SmtpConnection):
                         held += more
                     else:
                         reader.refuse(NO_SPACE)
+            self._at_work = True
             self._reader.put_back(rest)
             data = reader.content(refuse_bare=gateway.refuse_bare)
             if len(data) > transaction.smallest_offer:
@@ -195,7 +197,6 @@ class SmtpSession(SmtpConnection):
             raise Refusal(NOT_NOW) from error
         finally:
             self._committing = False
-            self._reset_timeout()
         log.info(
             "accepted %s from=<%s> client=%s size=%d recipients=%d",
             queue_id,

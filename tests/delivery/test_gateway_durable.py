@@ -70,6 +70,20 @@ def test_what_waits_during_a_commit_shares_the_next_one(caplog: pytest.LogCaptur
     assert len(set(Message.objects.values_list("accepted_at", flat=True))) < 20
 
 
+def test_a_client_that_waits_for_a_slow_store_is_not_idle() -> None:
+    account()
+    with gateway(idle=1) as server, Client(server.port) as client:
+        for command in ("MAIL FROM:<b@else.example>", "RCPT TO:<anna@one.example>", "DATA"):
+            client.ask(command)
+        with locked_store():
+            client.send(b"x\r\n.\r\n")
+            client.socket.settimeout(1.5)
+            with pytest.raises(TimeoutError):
+                client.reply()
+        client.socket.settimeout(10)
+        assert client.reply().startswith("250")
+
+
 def test_a_commit_that_fails_is_answered_451_and_stores_nothing() -> None:
     account()
     with gateway() as server, Client(server.port) as client:
@@ -124,6 +138,22 @@ def test_a_store_that_is_away_is_answered_451_until_it_is_back() -> None:
                 )
         assert client.mail(b"after\r\n.\r\n").startswith("250")
     assert stored() == [b"before\r\n", b"after\r\n"]
+
+
+def test_recipients_that_cannot_be_looked_up_are_asked_to_wait() -> None:
+    account()
+    with gateway() as server:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE accounts_person RENAME TO away")
+        try:
+            with Client(server.port) as client:  # greeted all the same
+                client.ask("MAIL FROM:<b@else.example>")
+                assert client.ask("RCPT TO:<anna@one.example>").startswith("451 4.3.0")
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE away RENAME TO accounts_person")
+        with Client(server.port) as client:
+            assert client.mail(b"x\r\n.\r\n").startswith("250")
 
 
 def test_stopping_finishes_what_is_in_commit_and_turns_away_the_rest() -> None:

@@ -274,8 +274,9 @@ def test_endless_commands_and_errors_end_the_session(server: RunningGateway) -> 
 
 def test_an_idle_client_is_sent_away() -> None:
     account()
-    with gateway(idle=0.3) as server:
-        with Client(server.port) as client:
+    with gateway(idle=1) as server:
+        with Client(server.port, ehlo=False) as client:
+            client.reply()
             assert client.reply().startswith("421 4.4.2")
             assert client.reply() == ""
         with Client(server.port) as client:  # a byte now and then is idle, too
