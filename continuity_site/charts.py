@@ -81,10 +81,10 @@ def flow_chart(rates: Sequence[Rate]) -> FlowChart:
 
 
 def nice_ceiling(value: int) -> int:
-    """The smallest of 4, 10, 20, 40, 100, 200, 400, … that is not below `value`."""
+    """A round even number that is not much above `value`, and at least 4: the top of an axis."""
     unit = 1
     while True:
-        for factor in (4, 10, 20):
+        for factor in (4, 6, 8, 10, 12, 16, 20, 30):
             if value <= factor * unit:
                 return factor * unit
         unit *= 10

@@ -81,8 +81,9 @@ def latest_alerts(account: Account, limit: int = 5) -> list[Notification]:
 
 
 def latest_history(account: Account, limit: int = 6) -> list[AuditEntry]:
-    """The newest decisions, the newest first."""
-    return list(AuditEntry.objects.filter(account=account).order_by("-number")[:limit])
+    """The newest decisions, the newest first; alerts have a list of their own."""
+    found = AuditEntry.objects.filter(account=account).exclude(action__startswith="alert.")
+    return list(found.order_by("-number")[:limit])
 
 
 def reachable(account: Account) -> tuple[int, int]:

@@ -82,8 +82,12 @@ class Moment:
 
 
 def timeline(account_id: int, start: datetime, end: datetime) -> list[Moment]:
-    """What was decided and who was told in `[start, end]`, the earliest first; two queries."""
+    """What was decided and who was told in `[start, end]`, the earliest first; two queries.
+
+    That an alert was decided is left out: the alert itself is there, with what became of it.
+    """
     entries = AuditEntry.objects.filter(account_id=account_id, at__gte=start, at__lte=end)
+    entries = entries.exclude(action__startswith="alert.")
     alerts = Notification.objects.filter(
         account_id=account_id, created_at__gte=start, created_at__lte=end
     ).select_related("contact")

@@ -181,6 +181,12 @@ DECISIONS = {
     "outage.closed": _lazy("Outage closed"),
     "notifications.suspended": _lazy("Notifications suspended"),
     "settings.changed": _lazy("Settings changed"),
+    "settings.added": _lazy("Settings added"),
+    "settings.removed": _lazy("Settings removed"),
+    "contact.added": _lazy("Contact added"),
+    "contact.changed": _lazy("Contact changed"),
+    "contact_point.disabled": _lazy("Contact point disabled"),
+    "link.revoked": _lazy("Link revoked"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import time_machine
@@ -12,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Membership
+from accounts.services import SCHEDULER, decision
 from delivery.models import MessageContent
 from tests.site.pages import FOR_ADMINISTRATORS, NOW, OF_ROWS, SECRET, World, make_user, make_world
 
@@ -120,6 +122,26 @@ def test_hostile_headers_are_shown_as_they_are(ours: World, data: bytes) -> None
     response = signed_in("maria", ours, ADMINISTRATOR).get(ours.addresses()["message"])
     assert response.status_code == 200
     assert b"<script>alert" not in response.content
+
+
+def test_the_timeline_of_an_event_tells_its_story_in_order(ours: World) -> None:
+    for action, minutes in (
+        ("outage.opened", 19),
+        ("alert.decided", 19),
+        ("event.stopped", 1),
+        ("route.up", -9),
+    ):
+        with decision(ours.account.pk, SCHEDULER, now=NOW - timedelta(minutes=minutes)) as decided:
+            decided.record(action)
+    ours.event.state, ours.event.ended, ours.event.ended_at = "ended", "stopped", NOW
+    ours.event.save()
+    page = signed_in("sam", ours, SUPPORT).get(ours.addresses()["event"]).content.decode()
+    timeline = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", page[page.index('id="timeline"') :]))
+    told = ["Outage alert", "Outage opened", "Continuity mode activated", "Continuity mode ended"]
+    places = [timeline.index(words) for words in told]
+    assert places == sorted(places)
+    assert "Mail server flowing" not in timeline, "that was after its end"
+    assert "decided" not in timeline.lower()
 
 
 def test_a_membership_that_ends_takes_effect_with_the_next_request(ours: World) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from continuity_site.charts import flow_chart, nice_ceiling
+from delivery.reads import Rate
 
 CSS = Path(__file__).parents[2] / "static" / "css"
 TOKENS = (CSS / "tokens.css").read_text()
@@ -70,3 +74,22 @@ def test_templates_have_no_inline_style_or_script() -> None:
     for path in pages:
         found = re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", path.read_text())
         assert not found, f"{path}: {found}"
+
+
+@pytest.mark.parametrize("value", [0, 1, 4, 5, 29, 31, 99, 208, 1001, 28_000, 999_999])
+def test_the_top_of_an_axis_is_even_and_close(value: int) -> None:
+    top = nice_ceiling(value)
+    assert top % 2 == 0
+    assert value <= top <= max(4, 1.5 * value)
+
+
+def test_the_flow_chart_stays_in_its_frame() -> None:
+    hour = timedelta(hours=1)
+    start = datetime(2026, 11, 23, tzinfo=UTC)
+    rates = [Rate(start + n * hour, start + (n + 1) * hour, n * 7, n * 5) for n in range(48)]
+    chart = flow_chart(rates)
+    assert all(0 <= bar.y <= bar.y + bar.height <= chart.base for bar in chart.bars)
+    assert all(bar.width > 0 and bar.x + bar.width <= chart.width for bar in chart.bars)
+    assert len(chart.line.split()) == 48
+    assert (chart.accepted, chart.delivered) == (sum(range(48)) * 7, sum(range(48)) * 5)
+    assert flow_chart([]).bars == []
