@@ -100,7 +100,7 @@ class Directory:
         return answer
 
     def _look_up(self, questions: Sequence[Question]) -> list[Answer | Exception]:
-        domains = _domains({domain for _local, domain in questions})
+        domains = _domains({question[1] for question in questions if question != _SIZE})
         known = _known(
             f"{form}@{domain}"
             for local, domain in questions
