@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, F, Min, Q
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from accounts.models import Account, AuditEntry
-from delivery.models import NextHop, Route
+from delivery.models import NextHop, Recipient, Route
 from delivery.reads import RouteQueue, pause_state, queue_by_route
 from events.models import ContinuityEvent
 from monitoring.models import Monitor, Outage
@@ -44,6 +44,18 @@ def flow(account: Account, routes: list[RouteQueue], now: datetime) -> Flow:
     if worst is None:
         return Flow("up", _("No route yet"), None)
     return Flow(worst.state, str(NextHop.State(worst.state).label), worst.state_since)
+
+
+def drained(account: Account) -> int:
+    """How much of the backlog of recovering mail servers was delivered since they are back, by recipient."""
+    return Recipient.objects.filter(
+        next_hop__in=NextHop.objects.filter(route__account=account, state=NextHop.State.RECOVERING).values(
+            "pk"
+        ),
+        state=Recipient.State.DELIVERED,
+        final_at__gte=F("next_hop__state_since"),
+        accepted_at__lt=F("next_hop__backlog_before"),
+    ).count()
 
 
 def active_event(account: Account, now: datetime) -> ContinuityEvent | None:

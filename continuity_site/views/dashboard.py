@@ -39,6 +39,7 @@ def dashboard(request: ConsoleRequest) -> HttpResponse:
     """One screen that says how things are and offers what can be done."""
     account, now = request.account, timezone.now()
     routes = queue_by_route(account.pk)
+    drain = drain_progress(account.pk, now)
     contacts, reachable = overview.reachable(account)
     return render(
         request,
@@ -51,7 +52,8 @@ def dashboard(request: ConsoleRequest) -> HttpResponse:
             "queued": sum(route.queued for route in routes),
             "oldest": min((route.oldest for route in routes if route.oldest), default=None),
             "first_bounce": expires_first(account.pk, now),
-            "drain": drain_progress(account.pk, now),
+            "drain": drain,
+            "drained": overview.drained(account) if drain else 0,
             "chart": flow_chart(delivery_rates(account.pk, now)),
             "monitors": overview.monitors(account),
             "outages": overview.open_outages(account),

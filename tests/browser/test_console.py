@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -67,6 +69,8 @@ def test_every_page_fits_and_breaks_no_policy(
             page.goto(f"{live_server.url}{address}")
             wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, f"{name} scrolls sideways by {wide} px"
+            if directory := os.environ.get("SCREENSHOTS"):
+                page.screenshot(path=Path(directory) / f"console-{name}-{size['width']}-{scheme}.png")
         assert complaints == []
     finally:
         page.close()

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Membership
 from accounts.services import SCHEDULER, decision
-from delivery.models import MessageContent
+from delivery.models import MessageContent, Recipient
 from tests.site.pages import FOR_ADMINISTRATORS, NOW, OF_ROWS, SECRET, World, make_user, make_world
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +142,20 @@ def test_the_timeline_of_an_event_tells_its_story_in_order(ours: World) -> None:
     assert places == sorted(places)
     assert "Mail server flowing" not in timeline, "that was after its end"
     assert "decided" not in timeline.lower()
+
+
+def test_a_backlog_that_drains_shows_its_progress() -> None:
+    world = make_world("ours", rows=8)
+    hop = world.route.next_hops.get()
+    hop.state, hop.state_since, hop.backlog_before = "recovering", NOW - timedelta(minutes=2), NOW
+    hop.save()
+    waiting = Recipient.objects.filter(message__account=world.account)
+    waiting.update(next_hop=hop, accepted_at=NOW - timedelta(hours=1))
+    done = Recipient.objects.filter(pk__in=waiting.values("pk")[:3])
+    done.update(state="delivered", final_at=NOW - timedelta(seconds=30))
+    page = signed_in("sam", world, SUPPORT).get("/").content.decode()
+    assert '<progress value="3" max="8"' in page
+    assert "Draining: 5 left at 3/min, through" in page
 
 
 def test_a_membership_that_ends_takes_effect_with_the_next_request(ours: World) -> None:
