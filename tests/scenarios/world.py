@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -127,6 +129,8 @@ def installation(directory: Path, database_url: str, **environment: str) -> Iter
         site = Installation(processes, database_url, **environment)
         site.start()
         yield site
+    assert site.up is not None
+    assert "did not stop within" not in site.up.log()
 
 
 class Phone:
@@ -163,5 +167,15 @@ class Phone:
         return " ".join(re.sub(r"<[^>]+>", " ", self.page).split())
 
     def _read(self, request: urllib.request.Request) -> str:
-        with self._opener.open(request, timeout=15) as response:
-            return str(response.read().decode())
+        """The page; on a bad line, or when the server was killed amid it, people press again."""
+
+        def answered() -> str:
+            try:
+                with self._opener.open(request, timeout=15) as response:
+                    return str(response.read().decode())
+            except urllib.error.HTTPError:
+                raise
+            except (OSError, http.client.HTTPException):
+                return ""
+
+        return wait_until(answered, "the page is served")

@@ -125,7 +125,8 @@ class Processes:
         failures = []
         for process in reversed(self.all):
             try:
-                process.stop()
+                took = process.stop()
+                sys.stdout.write(f"{process.name} stopped in {took:.1f} s\n")
             except AssertionError as error:
                 failures.append(str(error))
         sys.stdout.write(self.logs())  # pytest shows it when the test failed
