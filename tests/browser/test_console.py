@@ -104,6 +104,23 @@ def test_every_action_by_its_button(desk: Page) -> None:
     expect(status).to_contain_text("Inbound deliveries resumed")
 
 
+@pytest.mark.parametrize("size", [WIDE, PHONE])
+def test_an_open_question_is_on_the_screen(
+    browser: Browser, live_server: LiveServer, world: World, size: ViewportSize
+) -> None:
+    page = open_console(browser, live_server, size)
+    try:
+        for name in ("extend", "stop", "pause", "suspend"):
+            page.locator(f"#{name} summary").click()
+            box = page.locator(f"#{name} .sheet").bounding_box()
+            assert box
+            assert box["x"] >= 0, name
+            assert box["x"] + box["width"] <= size["width"], name
+            page.keyboard.press("Escape")
+    finally:
+        page.close()
+
+
 def test_live_parts_follow_and_keep_an_open_question(desk: Page, world: World) -> None:
     desk.locator("#stop summary").focus()
     desk.keyboard.press("Enter")
