@@ -46,6 +46,7 @@ class Lane:
         self.around = around
         self.dry = False  # the last claim found less than was asked for
         self.stalled = False  # a failure is on its way to the database; no more until that is decided
+        self.stopped = False
         self.jobs: asyncio.Queue[Envelope | None] = asyncio.Queue()
         self.busy = 0
         self.workers = 0  # that take messages
@@ -75,6 +76,11 @@ class Lane:
             return 0 if waiting or self.busy else 1
         ahead = self.allowed * (2 if self.hop.state == State.RECOVERING else AHEAD)
         return ahead - waiting if waiting <= ahead // 2 else 0
+
+    @property
+    def wanted(self) -> bool:
+        """A worker that has just finished a message may take another one."""
+        return not self.stopped and self.workers <= self.allowed
 
     @property
     def idle(self) -> bool:
@@ -121,6 +127,7 @@ class Lane:
 
     def stop(self) -> None:
         """No more messages; idle workers leave at once."""
+        self.stopped = True
         self.give_back()
         for _ in range(self.workers):
             self.jobs.put_nowait(None)
@@ -144,7 +151,7 @@ class Lane:
         connection: Connection | None = None
         try:
             try:
-                while self.workers <= self.allowed and (envelope := await self._next()):
+                while self.wanted and (envelope := await self._next()):
                     self.busy += 1
                     try:
                         connection = await self._deliver(envelope, connection)

@@ -105,7 +105,8 @@ class Courier:
         self, work: Callable[[], Awaitable[None]], rest: Callable[[], Awaitable[None]]
     ) -> None:
         """A loop that no error ends."""
-        while True:
+        # Asked here, too: wait_for of Python 3.11 can swallow a cancellation that comes with its result.
+        while not self._stopping.is_set():
             try:
                 await work()
             except PASSING as error:
@@ -153,6 +154,8 @@ class Courier:
             elif not lane.stalled:
                 lane.update(flow)
             await self._fill(lane)
+        for lane in self.lanes.values():
+            lane.add()  # a worker that fell is replaced
         for hop_id in [hop_id for hop_id, lane in self.lanes.items() if lane.idle and not lane.waiting]:
             if hop_id not in {flow.hop_id for flow in flows}:
                 del self.lanes[hop_id]
@@ -272,7 +275,8 @@ class Courier:
             _, late = await asyncio.wait(working, timeout=FINISH_SECONDS)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                await asyncio.wait(late, timeout=0.5)
         if writer:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_written.wait(), FLUSH_SECONDS)

@@ -268,6 +268,11 @@ class Outcome:
     code: int | None = None
     reply: str = ""
 
+    @property
+    def words(self) -> str:
+        """The reply as the server gave it, code and all; ours where it gave none."""
+        return f"{self.code} {self.reply}" if self.code else self.reply
+
 
 def judge(
     hop: Hop,

@@ -110,7 +110,7 @@ def _note_on_hop(row: NextHop, done: Transaction, outcomes: Sequence[Outcome], n
         if outcome.verdict == Verdict.DELIVERED:
             row.last_success_at = now
         elif outcome.verdict == Verdict.HOST_FAILURE:
-            row.last_failure_at, row.last_reply = now, outcome.reply
+            row.last_failure_at, row.last_reply = now, outcome.words
     if done.offered:
         row.offered_size, row.offered_smtputf8 = done.offered
 
@@ -208,7 +208,7 @@ def _write_waiting(group: _Group, courier: str, now: datetime) -> None:
     for recipient in mine:
         outcome, tolerant = judged[recipient.pk]
         recipient.claimed_by, recipient.claimed_at = "", None
-        recipient.last_reply = outcome.reply
+        recipient.last_reply = outcome.words
         recipient.state = Recipient.State.QUEUED
         if outcome.verdict == Verdict.FAULT:
             _fault(recipient, now)

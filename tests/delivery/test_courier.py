@@ -90,7 +90,7 @@ def test_each_recipient_has_its_own_result(server: MailServer, hop: NextHop) -> 
         "full": "queued",
     }
     assert found["full"].next_attempt_at > found["full"].accepted_at
-    assert (found["ghost"].last_reply, found["full"].attempts) == ("5.1.1 No such user", 1)
+    assert (found["ghost"].last_reply, found["full"].attempts) == ("550 5.1.1 No such user", 1)
     assert set(Attempt.objects.values_list("result", "stage", "code")) == {
         ("delivered", "end", 250),
         ("refused", "rcpt", 550),
@@ -128,7 +128,7 @@ def test_an_address_beyond_ascii_goes_as_smtputf8_or_not_at_all(account: Account
             eventually(lambda: states() == {"delivered": 1, "expired": 1}, "one taken, one not")
     assert message.recipients == ("jörg@acme.example",)
     assert "SMTPUTF8" in message.mail_parameters
-    assert Recipient.objects.get(state="expired").last_reply.startswith("5.6.7")
+    assert Recipient.objects.get(state="expired").last_reply.startswith("553 5.6.7")
 
 
 def test_a_message_larger_than_the_server_takes_is_refused_without_sending_it(account: Account) -> None:

@@ -173,7 +173,7 @@ def test_mail_past_its_limit_gets_a_last_attempt_and_is_then_due_for_a_bounce(
     queue(hop, "fine@acme.example", at=long_ago)
     with running_courier():
         eventually(lambda: states() == {"expired": 1, "delivered": 1}, "one given up")
-    assert Recipient.objects.get(state="expired").last_reply == "4.2.2 Mailbox full"
+    assert Recipient.objects.get(state="expired").last_reply == "450 4.2.2 Mailbox full"
 
 
 def test_while_down_mail_is_given_up_only_after_a_failure_past_its_limit(hop: NextHop) -> None:
