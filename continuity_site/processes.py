@@ -15,7 +15,9 @@ from django.core.management import CommandError, call_command
 from continuity_site import embedded_redis
 from continuity_site.supervisor import Child, die_with_parent, name_process
 
-QUEUES = ("alerts", "checks", "bulk")  # a worker each: one on several queues would not take jobs atomically
+# Workers by name, and the queue of each: one on several queues would not take jobs atomically. Two for
+# checks, so that while a probe waits for a silent server, others are made.
+WORKERS = {"alerts": "alerts", "checks": "checks", "checks2": "checks", "bulk": "bulk"}
 
 
 def children(*, redis: bool, demo: bool) -> list[Child]:
@@ -23,7 +25,7 @@ def children(*, redis: bool, demo: bool) -> list[Child]:
     found = [Child("redis", _redis)] if redis else []
     found += [Child("demo", _demo)] if demo else []
     found += [Child("courier", _command("courier")), Child("gateway", _command("gateway"))]
-    found += [Child(queue, _worker(queue)) for queue in QUEUES]
+    found += [Child(name, _worker(queue)) for name, queue in WORKERS.items()]
     found += [Child("tick", _command("tick")), Child("clock", _command("rqcron", "continuity_site.schedule"))]
     return [*found, Child("web", _web)]
 

@@ -42,6 +42,7 @@ CONTACTS = (
 ADMINISTRATOR, SUPPORT = "demo", "support"
 WINDOW_SECONDS = 10  # instead of 2 minutes, and canaries scaled alike
 CANARY_FIRST_SECONDS, CANARY_MAX_SECONDS = 2.5, 10
+MAX_CONNECTIONS = 4  # so that a drain can be watched
 
 
 @transaction.atomic
@@ -106,6 +107,7 @@ def _route(account: Account) -> Route:
             "kind": Route.Kind.INBOUND,
             "canary_first_seconds": CANARY_FIRST_SECONDS,
             "canary_max_seconds": CANARY_MAX_SECONDS,
+            "max_connections": MAX_CONNECTIONS,
         },
     )
     if made:

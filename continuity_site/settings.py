@@ -138,6 +138,9 @@ REDIS_AWAY_SECONDS = env.int("REDIS_AWAY_SECONDS", default=30)
 # --- What /healthz says of the disk -------------------------------------------------------------------
 DISK_DEGRADED_MB = env.int("DISK_DEGRADED_MB", default=2000)
 DISK_FAILED_MB = env.int("DISK_FAILED_MB", default=200)
+if REDIS_URL.startswith("redis") and "socket_connect_timeout" not in REDIS_URL:
+    # A Redis that does not answer may hold up a request for 3 seconds, not for minutes.
+    REDIS_URL += ("&" if "?" in REDIS_URL else "?") + "socket_connect_timeout=3"
 RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": seconds}
     for name, seconds in (("alerts", 180), ("checks", 180), ("bulk", 3600))

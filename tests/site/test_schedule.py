@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def monitor() -> Monitor:
     return Monitor.objects.create(account=account, route=route, description="Watch it")
 
 
+def run_once() -> None:
+    """Run the periodic jobs as `tick` does, and wait for them."""
+    jobs = tick.Directly()
+    jobs.run()
+    for thread in jobs.running():
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 def judged_until(watched: Monitor) -> datetime | None:
     watched.refresh_from_db()
     return watched.judged_until
@@ -82,7 +92,7 @@ def judged_until(watched: Monitor) -> datetime | None:
 @pytest.mark.django_db(transaction=True)
 def test_running_directly_does_what_the_workers_do() -> None:
     watched = monitor()
-    tick.run_directly()
+    run_once()
     moment = judged_until(watched)
     assert moment
     assert moment <= timezone.now()
@@ -98,9 +108,31 @@ def test_one_failing_job_keeps_no_other_from_running(
     watched = monitor()
     broken = schedule.Periodic(fail, "alerts", 2)
     monkeypatch.setattr(tick, "PERIODIC", (broken, *schedule.PERIODIC))
-    tick.run_directly()
+    run_once()
     assert judged_until(watched)
     assert "broken" in caplog.text
+
+
+def test_a_job_that_hangs_holds_up_no_other_and_is_not_started_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended, started, others = threading.Event(), [], []
+
+    def hang() -> None:
+        started.append(1)
+        ended.wait(30)
+
+    periodic = (
+        schedule.Periodic(hang, "checks", 2),
+        schedule.Periodic(lambda: others.append(1), "alerts", 2),
+    )
+    monkeypatch.setattr(tick, "PERIODIC", periodic)
+    jobs = tick.Directly()
+    for times in (1, 2, 3):
+        jobs.run()
+        wait_until(lambda times=times: len(others) >= times and len(jobs.running()) == 1, "the other ran", 10)
+    ended.set()
+    assert len(started) == 1
 
 
 @pytest.mark.django_db(transaction=True)

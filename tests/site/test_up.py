@@ -26,6 +26,7 @@ CHILDREN = {
     "cty-alerts",
     "cty-checks",
     "cty-bulk",
+    "cty-checks2",
     "cty-tick",
     "cty-clock",
     "cty-web",

@@ -10,10 +10,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import close_old_connections
+from django.db import connections
 
 from continuity_site.health import redis_answers
-from continuity_site.schedule import PERIODIC
+from continuity_site.schedule import PERIODIC, Periodic
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         last_answer, direct = time.monotonic(), False
+        jobs = Directly()
         while not stop.wait(poll_seconds):
             if redis_answers():
                 if direct:
@@ -43,15 +44,35 @@ class Command(BaseCommand):
                 if not direct:
                     logger.error("Redis has been out of reach: the periodic jobs run directly")
                 direct = True
-                run_directly()
+                jobs.run()
 
 
-def run_directly() -> None:
-    """Run every periodic job once. One that fails is logged and keeps no other from running."""
-    for job in PERIODIC:
-        close_old_connections()
-        try:
-            job.function()
-        except Exception:
-            logger.exception("%s failed", job.function.__module__)
-    close_old_connections()
+class Directly:
+    """Runs the periodic jobs, each in a thread of its own: a probe of a silent server holds up no alert.
+
+    The threads are daemons: a stop does not wait for them, as every job may be cut off at any line.
+    """
+
+    def __init__(self) -> None:
+        self._threads: dict[Periodic, threading.Thread] = {}
+
+    def run(self) -> None:
+        """Start every job that is not still running since last time."""
+        for job in PERIODIC:
+            thread = self._threads.get(job)
+            if thread is None or not thread.is_alive():
+                self._threads[job] = threading.Thread(target=_run, args=(job,), daemon=True)
+                self._threads[job].start()
+
+    def running(self) -> list[threading.Thread]:
+        """The jobs that have not ended yet."""
+        return [thread for thread in self._threads.values() if thread.is_alive()]
+
+
+def _run(job: Periodic) -> None:
+    try:
+        job.function()
+    except Exception:
+        logger.exception("%s failed", job.function.__module__)
+    finally:
+        connections.close_all()
