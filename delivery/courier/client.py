@@ -122,12 +122,12 @@ class Connection:
         try:
             await smtp.connect()
             stage = "ehlo"
-            await _greet(smtp)
+            await greet(smtp)
             if tls and (host.tls != RouteHost.Tls.OPPORTUNISTIC or smtp.supports_extension("starttls")):
                 stage = "starttls"
                 await smtp.starttls()
                 stage = "ehlo"
-                await _greet(smtp)
+                await greet(smtp)
         except aiosmtplib.SMTPConnectResponseError as error:
             smtp.close()
             raise HostFailed("banner", error.code, error.message) from error
@@ -184,7 +184,8 @@ class Connection:
         return reply
 
 
-async def _greet(smtp: aiosmtplib.SMTP) -> None:
+async def greet(smtp: aiosmtplib.SMTP) -> None:
+    """EHLO, or HELO where the server knows no EHLO. Raises what aiosmtplib raises."""
     try:
         await smtp.ehlo()
     except aiosmtplib.SMTPHeloError as error:
