@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -104,13 +105,15 @@ class Installation:
         assert self.up is not None
         found = {}
         for pid in Path(f"/proc/{self.up.pid}/task/{self.up.pid}/children").read_text().split():
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
-            found[name.removeprefix("cty-").removesuffix("-server")] = int(pid)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it died meanwhile
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                found[name.removeprefix("cty-").removesuffix("-server")] = int(pid)
         return found
 
     def kill(self, name: str) -> None:
         """SIGKILL to one child, and wait until another has taken its place."""
-        old = self.children()[name]
+        old = wait_until(lambda: self.children().get(name), f"{name} runs", 5)
+        assert old
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: self.children().get(name, old) != old, f"{name} is started again", 5)
 
