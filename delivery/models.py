@@ -17,6 +17,10 @@ from accounts.models import Account, MailDomain
 class DeliverySettings(models.Model):
     """The numbers of an account that have to do with mail."""
 
+    class Bounce(models.TextChoices):
+        AUTHENTIC = "authentic", _("Authentic senders only")
+        ALWAYS = "always", _("All senders")
+
     account = models.OneToOneField(
         Account, models.CASCADE, primary_key=True, related_name="delivery_settings"
     )
@@ -28,6 +32,29 @@ class DeliverySettings(models.Model):
             "A message that could not be delivered for so long goes back to its sender. "
             "Paused time does not count."
         ),
+    )
+    bounce = models.CharField(
+        _("send bounces to"),
+        max_length=10,
+        choices=Bounce,
+        default=Bounce.AUTHENTIC,
+        help_text=_("A bounce to a forged sender hits somebody who never wrote the message."),
+    )
+    warn_outbound_minutes = models.PositiveSmallIntegerField(
+        _("warn senders of outgoing mail after minutes"),
+        null=True,
+        blank=True,
+        default=60,
+        validators=[MinValueValidator(5), MaxValueValidator(7200)],
+        help_text=_("Once for each message that is delayed for so long. Empty: never."),
+    )
+    warn_inbound_minutes = models.PositiveSmallIntegerField(
+        _("warn senders of incoming mail after minutes"),
+        null=True,
+        blank=True,
+        default=None,
+        validators=[MinValueValidator(5), MaxValueValidator(7200)],
+        help_text=_("Once for each message that is delayed for so long. Empty: never."),
     )
 
     def __str__(self) -> str:
@@ -52,6 +79,12 @@ class Route(models.Model):
         help_text=_("While the route is down, the first canary message is tried after so many seconds."),
     )
     canary_max_seconds = models.FloatField(default=120, help_text=_("The longest time between two canaries."))
+    warned_to = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Senders of mail accepted up to this instant have been warned of its delay."),
+    )
 
     class Meta(TypedModelMeta):
         constraints = [models.UniqueConstraint(fields=["account", "name"], name="route_name_once")]
@@ -148,7 +181,11 @@ class KnownRecipient(models.Model):
 
 
 class Message(models.Model):
-    """A message as it was accepted for one account. Its bytes are in MessageContent."""
+    """A message as it was accepted for one account, or a report of ours. Its bytes are in MessageContent."""
+
+    class Report(models.TextChoices):
+        FAILURE = "failure", _("Bounce")
+        DELAY = "delay", _("Delay warning")
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="messages")
     accepted_at = models.DateTimeField()
@@ -161,13 +198,39 @@ class Message(models.Model):
     client_address = models.GenericIPAddressField()
     helo = models.CharField(max_length=255, blank=True)
     tls = models.CharField(max_length=40, blank=True, help_text=_("TLS version of the incoming session."))
+    authentic = models.BooleanField(
+        null=True,
+        help_text=_(
+            "The sender was proven by SPF or DKIM at acceptance. Null: not evaluated, so not proven."
+        ),
+    )
+    report = models.CharField(
+        max_length=8, blank=True, choices=Report, help_text=_("Set on what the gateway wrote itself.")
+    )
+    report_of = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="reports",
+        help_text=_("The message that this report is about."),
+    )
     # For people who search the queue; taken from the headers as far as they can be read.
     message_id = models.CharField(max_length=255, blank=True, db_index=True)
     subject = models.CharField(max_length=255, blank=True)
     header_from = models.CharField(max_length=255, blank=True)
 
     class Meta(TypedModelMeta):
-        indexes = [models.Index(fields=["account", "accepted_at"])]
+        indexes = [
+            models.Index(fields=["account", "accepted_at"]),
+            models.Index(fields=["report_of"], name="message_reports", condition=Q(report_of__isnull=False)),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["report_of"], condition=Q(report="delay"), name="one_delay_warning"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"message {self.pk}"
@@ -201,6 +264,12 @@ class RecipientQuerySet(models.QuerySet["Recipient"]):
         """Queued, in the words that let `recipient_expiry` answer."""
         return self.filter(_state_is_one_of((Recipient.State.QUEUED,)))
 
+    def bounce_due(self, now: datetime) -> RecipientQuerySet:
+        """Given up and ripe for telling the sender, in the words that let `recipient_bounce` answer."""
+        return self.filter(_state_is_one_of((Recipient.State.EXPIRED,)), next_attempt_at__lte=now).order_by(
+            "next_attempt_at", "pk"
+        )
+
     def due(self, next_hop_id: int, now: datetime) -> RecipientQuerySet:
         """Queued for the next hop and ripe for an attempt, oldest attempt time first."""
         return self.filter(
@@ -229,7 +298,9 @@ class Recipient(models.Model):
     address = models.CharField(max_length=320)
     state = models.CharField(max_length=12, choices=State, default=State.QUEUED)
     accepted_at = models.DateTimeField()
-    next_attempt_at = models.DateTimeField()
+    next_attempt_at = models.DateTimeField(
+        help_text=_("The next try, or when a bounce is due the next time that its way is looked for.")
+    )
     expires_at = models.DateTimeField(
         help_text=_("On the account's running clock: wall time less all time paused before.")
     )
@@ -255,6 +326,7 @@ class Recipient(models.Model):
             models.Index(
                 fields=["next_hop", "expires_at"], name="recipient_expiry", condition=Q(state="queued")
             ),
+            models.Index(fields=["next_attempt_at"], name="recipient_bounce", condition=Q(state="expired")),
             models.Index(fields=["claimed_by"], name="recipient_claimed", condition=Q(state="sending")),
             models.Index(fields=["next_hop", "state", "final_at"], name="recipient_final"),
         ]

@@ -38,6 +38,7 @@ class NewMessage:
     body_8bit: bool = False
     ret: str = ""
     envid: str = ""
+    authentic: bool | None = None
     message_id: str = ""
     subject: str = ""
     header_from: str = ""
@@ -79,6 +80,7 @@ def _message(new: NewMessage, now: datetime) -> Message:
         body_8bit=new.body_8bit,
         ret=new.ret,
         envid=new.envid,
+        authentic=new.authentic,
         client_address=new.client_address,
         helo=new.helo,
         tls=new.tls,
