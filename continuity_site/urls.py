@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("settings/<slug:part>/", settings.edit, name="settings-edit"),
     path("settings/<slug:part>/<int:pk>/", settings.edit, name="settings-edit"),
     path("demo/", demo.page, name="demo"),
+    path("demo/send/", demo.send, name="demo-send"),
     path("demo/server/", demo.server, name="demo-server"),
     path("demo/letter/<int:pk>/", demo.letter, name="demo-letter"),
     path("healthz", healthz, name="healthz"),

@@ -9,11 +9,12 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import ConsoleRequest, account_required, administrator_required, back
-from continuity_site.demo import control
+from accounts.models import Person
+from continuity_site.demo import control, letters
 from notifications.models import DemoMessage
 
 MODES = {
@@ -79,6 +80,28 @@ def server(request: ConsoleRequest) -> HttpResponse:
         raise Http404
     control.set_mode(mode)
     messages.success(request, _("Demo mail server: %(mode)s.") % {"mode": MODES[mode]})
+    return back(request, "demo")
+
+
+@require_POST
+@administrator_required
+@demo_only
+def send(request: ConsoleRequest) -> HttpResponse:
+    """Send test mail to the gateway: one message, or fifty."""
+    number = 50 if request.POST.get("number") == "50" else 1
+    people = list(
+        Person.objects.filter(account=request.account).order_by("pk").values_list("address", flat=True)
+    )
+    if not people:
+        messages.error(request, _("There is nobody to send it to. Add people to the demo account."))
+        return back(request, "demo")
+    try:
+        sent = letters.send(people, number)
+    except OSError as error:
+        messages.error(request, _("The gateway did not take the test mail: %(error)s") % {"error": error})
+    else:
+        word = ngettext("The gateway took one message.", "The gateway took %(sent)s messages.", sent)
+        messages.success(request, word % {"sent": sent})
     return back(request, "demo")
 
 
