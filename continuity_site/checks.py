@@ -16,6 +16,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from delivery.dns import server_of
+
 # RFC 1123 labels; one dot at least, so that other mail servers take it in EHLO.
 _HOST_NAME = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", re.IGNORECASE)
 REDIS_SCHEMES = ("redis", "rediss", "unix")
@@ -39,6 +41,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> 
         _urls(),
         _tls(),
         _secrets(),
+        _dns(),
     )
     return [message for part in parts for message in part]
 
@@ -141,6 +144,22 @@ def _secrets() -> Iterator[CheckMessage]:
             f"SECRET_KEY is shorter than {SECRET_KEY_CHARACTERS} characters: links could be forged.",
             "Leave SECRET_KEY empty and Continuity makes one in DATA_DIR, or set a long random one.",
         )
+
+
+def _dns() -> Iterator[CheckMessage]:
+    for text in settings.DNS_SERVERS:
+        try:
+            address, port = server_of(text)
+            ip_address(address)
+            good = 1 <= port <= 65535
+        except ValueError:
+            good = False
+        if not good:
+            yield _error(
+                13,
+                f"DNS_SERVERS holds “{text}”, which is no address of a DNS server.",
+                "Set DNS_SERVERS to such as 192.0.2.1 or 192.0.2.1:5353, or leave it empty for the system's.",
+            )
 
 
 def _split(url: str) -> tuple[str, str, str] | None:

@@ -43,6 +43,10 @@ GATEWAY_COMMANDS = env.int("GATEWAY_COMMANDS", default=10_000)
 GATEWAY_ERRORS = env.int("GATEWAY_ERRORS", default=50)
 GATEWAY_IDLE_SECONDS = env.int("GATEWAY_IDLE_SECONDS", default=300)
 
+# --- DNS, and mail to other organisations -------------------------------------------------------------
+DNS_SERVERS = env.list("DNS_SERVERS", default=[])
+MX_PORT = env.int("MX_PORT", default=25)
+
 # --- Django -----------------------------------------------------------------------------------------
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY:

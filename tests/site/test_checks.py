@@ -49,6 +49,8 @@ def test_the_defaults_pass() -> None:
         ("ALERT_EMAIL_URL", "relay.example.net", "E009"),
         ("ALERT_EMAIL_URL", "smtp://", "E009"),
         ("SECRET_KEY", "short", "E012"),
+        ("DNS_SERVERS", ["dns.example.net"], "E013"),
+        ("DNS_SERVERS", ["192.0.2.1:99999"], "E013"),
     ],
 )
 def test_a_value_that_cannot_work_is_found(

@@ -1,0 +1,106 @@
+"""A DNS server on loopback that answers what a test puts into it.
+
+    with DnsServer() as dns:                       # settings.DNS_SERVERS = [dns.address]
+        dns.add("example.org", "MX", "10 mx1.example.org.", "20 mx2.example.org.")
+        dns.add("mx1.example.org", "A", "127.0.0.1")
+        dns.add("example.org", "TXT", '"v=spf1 -all"')
+        dns.fail("broken.example")                 # SERVFAIL
+        dns.questions                              # what was asked: (name, type)
+
+A name of which nothing is known does not exist (NXDOMAIN); one with other records has no answer.
+"""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+from django.conf import settings
+from django.test import override_settings
+
+SOA = "ns.test. hostmaster.test. 1 60 60 60 60"
+
+
+class DnsServer:
+    """UDP only. All methods may be called from any thread; names are compared without case."""
+
+    def __init__(self, ttl: int = 60) -> None:
+        self.ttl = ttl
+        self.questions: list[tuple[str, str]] = []
+        self._records: dict[tuple[str, str], list[str]] = {}
+        self._failing: set[str] = set()
+        server = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                wire, socket = self.request
+                socket.sendto(server._answer(wire), self.client_address)
+
+        self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def address(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"{host!s}:{port}"
+
+    def __enter__(self) -> DnsServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def add(self, name: str, kind: str, *values: str) -> None:
+        """Records in the words of a zone file; they replace those of the same name and type."""
+        self._records[self._key(name), kind] = list(values)
+
+    def fail(self, name: str, failing: bool = True) -> None:
+        """Answer SERVFAIL to everything about a name, or no longer."""
+        (self._failing.add if failing else self._failing.discard)(self._key(name))
+
+    @staticmethod
+    def _key(name: str) -> str:
+        return name.rstrip(".").lower()
+
+    def _answer(self, wire: bytes) -> bytes:
+        query = dns.message.from_wire(wire)
+        question = query.question[0]
+        name, kind = self._key(question.name.to_text()), dns.rdatatype.to_text(question.rdtype)
+        self.questions.append((name, kind))
+        reply = dns.message.make_response(query)
+        reply.flags |= dns.flags.AA | dns.flags.RA
+        if name in self._failing:
+            reply.set_rcode(dns.rcode.SERVFAIL)
+            return reply.to_wire()
+        values = self._records.get((name, kind)) or self._records.get((name, "CNAME"))
+        if values:
+            kind = kind if (name, kind) in self._records else "CNAME"
+            reply.answer.append(dns.rrset.from_text(question.name, self.ttl, "IN", kind, *values))
+            return reply.to_wire()
+        if not any(known == name for known, _ in self._records):
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        soa = dns.rrset.from_text(question.name, self.ttl, "IN", "SOA", SOA)
+        reply.authority.append(soa)
+        return reply.to_wire()
+
+
+@contextmanager
+def dns_server(ttl: int = 60) -> Iterator[DnsServer]:
+    """A DNS server that the product asks while the block lasts."""
+    assert isinstance(settings.DNS_SERVERS, list)
+    with DnsServer(ttl) as server, override_settings(DNS_SERVERS=[server.address]):
+        yield server
