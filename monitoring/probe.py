@@ -37,13 +37,17 @@ class Host:
 
 @dataclass(frozen=True)
 class Plan:
-    """One probe to make: the hosts in order of preference, whom to ask for, and the limit in seconds."""
+    """One probe to make: the hosts in order of preference, whom to ask for, and the limit in seconds.
+
+    `strict`: a refusal of the recipient is a failure, as the route is suspected of refusing everybody.
+    """
 
     key: int
     hosts: Sequence[Host]
     recipient: str
     limit: float
     our_name: str
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ class _Session:
             response = await self.client.rcpt(self.plan.recipient, encoding=encoding)
         except aiosmtplib.SMTPRecipientRefused as refused:
             self.talking = True
-            if is_host_failure(refused.code, refused.message):
+            if self.plan.strict or is_host_failure(refused.code, refused.message):
                 raise
             return f"{refused.code} {refused.message}"
         self.talking = True

@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce, Concat
 
 from accounts.models import MailDomain, Person
 from delivery import reads
-from delivery.models import KnownRecipient, RouteHost
+from delivery.models import KnownRecipient, NextHop, RouteHost
 from monitoring import rules
 from monitoring.models import Monitor, Probe
 from monitoring.probe import Host, Outcome, Plan, probe_all
@@ -84,6 +84,11 @@ def _claim(now: datetime) -> list[Plan]:
         ignore_conflicts=True,
     )
     recipients = dict(_recipients(monitor.account_id for monitor, _start in idle))
+    suspect = set(
+        NextHop.objects.filter(route_id__in=hosts, state=NextHop.State.SUSPECT).values_list(
+            "route", flat=True
+        )
+    )
     return [
         Plan(
             key=probe.pk,
@@ -91,6 +96,7 @@ def _claim(now: datetime) -> list[Plan]:
             recipient=recipients.get(probe.monitor.account_id) or "postmaster",
             limit=rules.probe_limit(probe.monitor.window_seconds),
             our_name=settings.GATEWAY_NAME,
+            strict=probe.monitor.route_id in suspect,
         )
         for probe in Probe.objects.filter(claim=claim, started_at=now).select_related("monitor")
     ]

@@ -13,7 +13,7 @@ import time_machine
 from django.db import close_old_connections, connections
 
 from accounts.models import Person
-from delivery.models import KnownRecipient
+from delivery.models import KnownRecipient, NextHop
 from monitoring import jobs, services
 from monitoring.models import Monitor, Probe, Window
 from monitoring.probe import Host, Outcome, Plan, is_host_failure, probe
@@ -204,6 +204,24 @@ def test_a_dead_server_is_noticed_at_night(site: Site) -> None:
         services.judge_due(START + (number + 1) * WINDOW + SECOND)
     outage = site.monitor.outages.get()
     assert (outage.failing_since, outage.reply) == (START, "Connection refused.")
+
+
+def test_a_server_that_refuses_real_people_opens_an_outage(site: Site, server: MailServer) -> None:
+    """Three people were refused; the probe that is refused as well must not pass for a success."""
+    site.host(server.port)
+    server.reply("rcpt", "550 5.1.1 No such mailbox here")
+    NextHop.objects.update(state=NextHop.State.SUSPECT)
+    for number in range(3):
+        services.probe_due(HALF + number * WINDOW)
+        services.judge_due(START + (number + 1) * WINDOW + SECOND)
+    assert site.monitor.outages.get().reply == "550 5.1.1 No such mailbox here"
+
+
+def test_a_refused_probe_is_a_success_while_nothing_is_suspected(site: Site, server: MailServer) -> None:
+    site.host(server.port)
+    server.reply("rcpt", "550 5.1.1 No such mailbox here")
+    services.probe_due(HALF)
+    assert Probe.objects.get().ok is True
 
 
 @pytest.mark.parametrize("result", ["delivered", "host_failure"])
