@@ -1,0 +1,313 @@
+"""The conversation with one host, a step at a time. Network only, no database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import aiosmtplib
+from aiosmtplib import SMTPException, SMTPResponseException
+
+from delivery.courier.client import Connection, Timeouts, greet, tidy, tls_context
+from delivery.models import RouteHost
+from delivery.routetest.certificates import certificate_facts
+from delivery.routetest.letter import letter
+from delivery.routetest.steps import (
+    EXPIRES_SOON_DAYS,
+    HOST_SECONDS,
+    STEP_SECONDS,
+    Problem,
+    Result,
+    Stage,
+    Step,
+    causes,
+    certificate_problem,
+    diagnose_error,
+    diagnose_reply,
+)
+from delivery.rules import Verdict
+from delivery.services.claims import Addressee, Envelope, Host
+
+logger = logging.getLogger(__name__)
+_TIMEOUTS = Timeouts(*(STEP_SECONDS,) * 5)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tested: whom to ask for, whether a real message goes there, and as whom we greet."""
+
+    host: Host
+    recipient: str
+    our_name: str
+    send_message: bool
+    number: int
+    now: datetime
+
+
+@dataclass
+class Finding:
+    """What a step came to, before its time is put to it."""
+
+    result: Result = Result.OK
+    said: str = ""
+    problem: Problem | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Dialogue:
+    """Call `perform` with one stage after the other until one fails, then `close`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.deadline = time.monotonic() + HOST_SECONDS
+        self.addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]] = []
+        self.socket: socket.socket | None = None
+        self.smtp: aiosmtplib.SMTP | None = None
+        self.deaf = False  # it did not answer the last time
+
+    @property
+    def stages(self) -> list[Stage]:
+        return [stage for stage in Stage if stage != Stage.MESSAGE or self.plan.send_message]
+
+    async def perform(self, stage: Stage) -> Step:
+        """Take one step. Never raises for what the network or the server does."""
+        began = time.monotonic()
+        work: Callable[[], Awaitable[Finding]] = getattr(self, f"_{stage}")
+        try:
+            async with asyncio.timeout(max(0.1, min(STEP_SECONDS, self.deadline - began))):
+                found = await work()
+        except SMTPResponseException as error:
+            found = _answer(stage, error.code, error.message)
+        except (SMTPException, OSError, ssl.SSLError) as error:
+            found = Finding(Result.FAILED, words(error), diagnose_error(stage, error))
+        except Exception as error:  # the person who waits shall see that it is us
+            logger.exception("route test failed at %s", stage)
+            found = Finding(Result.FAILED, type(error).__name__, Problem.OUR_FAULT)
+        self.deaf = found.problem == Problem.SILENT
+        passed = int((time.monotonic() - began) * 1000)
+        return Step(
+            str(self.plan.host),
+            stage.value,
+            found.result.value,
+            passed,
+            tidy(found.said),
+            found.problem.value if found.problem else "",
+            found.facts,
+        )
+
+    async def close(self) -> None:
+        """Leave politely where the server still listens."""
+        if self.smtp:
+            with contextlib.suppress(SMTPException, OSError, TimeoutError):
+                async with asyncio.timeout(1):
+                    if self.smtp.is_connected and not self.deaf:
+                        await self.smtp.execute_command(b"QUIT")
+            self.smtp.close()
+        if self.socket:
+            self.socket.close()
+
+    # --- the steps ---------------------------------------------------------------------------------------
+
+    async def _dns(self) -> Finding:
+        name, port = self.plan.host.hostname.strip("[]"), self.plan.host.port
+        found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        self.addresses = [(family, address) for family, _kind, _protocol, _name, address in found]
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(name)
+            return Finding(Result.SKIPPED, facts={"literal": True})
+        return Finding(facts={"addresses": list(dict.fromkeys(str(one[1][0]) for one in self.addresses))})
+
+    async def _tcp(self) -> Finding:
+        self.socket, address, failed = await self._connect()
+        return Finding(facts={"address": address, "failed_addresses": failed})
+
+    async def _connect(self) -> tuple[socket.socket, str, list[str]]:
+        """The first address that answers, and those that did not. Raises the last one's OSError."""
+        trouble: OSError = OSError("no address")
+        failed: list[str] = []
+        loop = asyncio.get_running_loop()
+        for number, (family, address) in enumerate(self.addresses):
+            share = max(0.1, min(STEP_SECONDS, self.deadline - loop.time())) / (len(self.addresses) - number)
+            one = socket.socket(family, socket.SOCK_STREAM)
+            one.setblocking(False)
+            try:
+                async with asyncio.timeout(share * 0.9):  # ours rings before the step's
+                    await loop.sock_connect(one, address)
+            except OSError as error:
+                one.close()
+                failed.append(str(address[0]))
+                trouble = error
+            except BaseException:
+                one.close()
+                raise
+            else:
+                return one, str(address[0]), failed
+        raise trouble
+
+    async def _banner(self) -> Finding:
+        assert self.socket
+        self.smtp, banner = await self._open(self.socket)
+        self.socket = None
+        return _answer(Stage.BANNER, *banner)
+
+    async def _open(self, connected: socket.socket) -> tuple[aiosmtplib.SMTP, aiosmtplib.SMTPResponse]:
+        smtp = aiosmtplib.SMTP(
+            sock=connected,
+            local_hostname=self.plan.our_name,
+            timeout=HOST_SECONDS + 5,  # the limits that ring are those of the steps
+            start_tls=False,
+        )
+        try:
+            return smtp, await smtp.connect()
+        except BaseException:
+            smtp.close()
+            raise
+
+    async def _ehlo(self) -> Finding:
+        assert self.smtp
+        await greet(self.smtp)
+        answer = self.smtp.last_ehlo_response
+        said = f"{answer.code} {answer.message.splitlines()[0]}" if answer and answer.message else ""
+        offered = [f"{name} {value}".strip().upper() for name, value in self.smtp.esmtp_extensions.items()]
+        return Finding(said=said, facts={"extensions": offered})
+
+    async def _starttls(self) -> Finding:
+        """As the route's policy has it; what the system thinks of the certificate is told in any case."""
+        assert self.smtp
+        opportunistic = self.plan.host.tls == RouteHost.Tls.OPPORTUNISTIC
+        if not self.smtp.supports_extension("starttls"):
+            result = Result.WARNING if opportunistic else Result.FAILED
+            return Finding(result, problem=Problem.TLS_MISSING)
+        try:
+            distrust = await self._secure(verified=True)
+            if distrust:
+                await self._again()
+                await self._secure(verified=False)
+        except SMTPResponseException as error:
+            found = _answer(Stage.STARTTLS, error.code, error.message)
+            return await self._in_the_clear(found) if opportunistic else found
+        except (SMTPException, OSError) as error:
+            found = Finding(Result.FAILED, words(error), diagnose_error(Stage.STARTTLS, error))
+            return await self._in_the_clear(found) if opportunistic else found
+        facts = self._certificate()
+        await greet(self.smtp)
+        return self._judged(distrust, facts)
+
+    async def _secure(self, *, verified: bool) -> ssl.SSLCertVerificationError | None:
+        """Start TLS; the error if, asked to verify, the system does not trust the certificate."""
+        assert self.smtp
+        try:
+            await self.smtp.starttls(
+                tls_context=tls_context(verified), server_hostname=self.plan.host.hostname.strip("[]")
+            )
+        except (SMTPException, OSError) as error:
+            for cause in causes(error):
+                if isinstance(cause, ssl.SSLCertVerificationError):
+                    return cause
+            raise
+        return None
+
+    async def _again(self) -> None:
+        """A new connection up to EHLO: after a refused certificate the old one is of no use."""
+        if self.smtp:
+            self.smtp.close()
+        connected, _address, _failed = await self._connect()
+        self.smtp, _banner = await self._open(connected)
+        await greet(self.smtp)
+
+    async def _in_the_clear(self, found: Finding) -> Finding:
+        """An opportunistic route goes on without TLS, as the courier does."""
+        await self._again()
+        found.result = Result.WARNING
+        return found
+
+    def _certificate(self) -> dict[str, Any]:
+        assert self.smtp
+        connection = self.smtp.get_transport_info("ssl_object")
+        return certificate_facts(connection, self.plan.now) if connection else {}
+
+    def _judged(self, distrust: ssl.SSLCertVerificationError | None, facts: dict[str, Any]) -> Finding:
+        if distrust:
+            verified = self.plan.host.tls == RouteHost.Tls.VERIFIED
+            result = Result.FAILED if verified else Result.WARNING
+            return Finding(result, f"{distrust.verify_message}", certificate_problem(distrust), facts)
+        if facts.get("days", EXPIRES_SOON_DAYS) < EXPIRES_SOON_DAYS:
+            return Finding(Result.WARNING, "", Problem.CERTIFICATE_EXPIRES, facts | {"trusted": True})
+        return Finding(facts=facts | {"trusted": True})
+
+    async def _auth(self) -> Finding:
+        return Finding(Result.SKIPPED)
+
+    async def _mail(self) -> Finding:
+        """From <>, which every server must take (RFC 5321 4.5.5), or else from the gateway's postmaster."""
+        assert self.smtp
+        answer = await self.smtp.execute_command(b"MAIL", b"FROM:<>")
+        if answer.code >= 500:
+            await self.smtp.execute_command(b"RSET")
+            sender = f"FROM:<postmaster@{self.plan.our_name}>".encode("ascii", "replace")
+            answer = await self.smtp.execute_command(b"MAIL", sender)
+        return _answer(Stage.MAIL, *answer)
+
+    async def _rcpt(self) -> Finding:
+        assert self.smtp
+        command = f"TO:<{self.plan.recipient}>".encode("ascii", "replace")
+        found = _answer(Stage.RCPT, *await self.smtp.execute_command(b"RCPT", command))
+        found.facts["recipient"] = self.plan.recipient
+        if found.problem != Problem.BUSY:  # after 421 it has hung up
+            await self.smtp.execute_command(b"RSET")
+        return found
+
+    async def _message(self) -> Finding:
+        """A real message, by the courier's own transaction."""
+        assert self.smtp
+        content, identifier = letter(self.plan)
+        envelope = Envelope(
+            hop_id=0,
+            message_id=0,
+            sender="",
+            size=len(content),
+            smtputf8=False,
+            body_8bit=False,
+            ret="",
+            envid="",
+            content=content,
+            recipients=(Addressee(0, self.plan.recipient, "NEVER", ""),),
+        )
+        sent = await Connection(self.plan.host, self.smtp, _TIMEOUTS).send(envelope, content)
+        answer = sent.outcomes[0]
+        said = f"{answer.code} {answer.reply}" if answer.code else answer.reply
+        facts = {"message_id": identifier, "at": answer.stage}
+        if answer.verdict == Verdict.DELIVERED:
+            return Finding(said=said, facts=facts)
+        stage = Stage.RCPT if answer.stage == "rcpt" else Stage.MESSAGE
+        _result, problem = diagnose_reply(stage, answer.code, answer.reply)
+        return Finding(Result.FAILED, said, problem, facts)
+
+
+def _answer(stage: Stage, code: int, text: str) -> Finding:
+    result, problem = diagnose_reply(stage, code, text)
+    return Finding(result, f"{code} {text}" if code >= 100 else text, problem)
+
+
+def words(error: BaseException) -> str:
+    """The reason for a failure, without Python's own words around it."""
+    for cause in causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return str(cause.verify_message)
+        if isinstance(cause, ssl.SSLError):
+            return str(cause.reason or cause)
+        if isinstance(cause, socket.gaierror):
+            return str(cause.strerror)
+        if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
+            return os.strerror(cause.errno)
+    return str(error)
