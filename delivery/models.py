@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -55,6 +56,18 @@ class DeliverySettings(models.Model):
         default=None,
         validators=[MinValueValidator(5), MaxValueValidator(7200)],
         help_text=_("Once for each message that is delayed for so long. Empty: never."),
+    )
+    content_days = models.PositiveSmallIntegerField(
+        _("keep content for days"),
+        default=7,
+        validators=[MinValueValidator(1), MaxValueValidator(400)],
+        help_text=_("Counted from the final state of a message's last recipient. Then its text is deleted."),
+    )
+    metadata_days = models.PositiveSmallIntegerField(
+        _("keep envelopes for days"),
+        default=400,
+        validators=[MinValueValidator(1), MaxValueValidator(3660)],
+        help_text=_("Sender, recipients, subject and attempts are deleted after so long."),
     )
 
     def __str__(self) -> str:
@@ -226,6 +239,35 @@ class KnownRecipient(models.Model):
         return self.address
 
 
+class Folded(models.Func):
+    """Text in lower case (ASCII), ordered by its bytes on every database: what prefix searches go by."""
+
+    arity = 1
+    output_field = models.TextField()
+    template = "LOWER(%(expressions)s)"
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template='LOWER((%(expressions)s) COLLATE "C")', **context)
+
+
+class SenderKey(models.Func):
+    """`domain@local` in lower case: one index finds a whole address and everybody of a domain."""
+
+    arity = 1
+    output_field = models.TextField()
+    template = (
+        "LOWER(SUBSTR(%(expressions)s, INSTR(%(expressions)s, '@') + 1) || '@' || "
+        "SUBSTR(%(expressions)s, 1, MAX(INSTR(%(expressions)s, '@') - 1, 0)))"
+    )
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = (
+            "LOWER((SUBSTR(%(expressions)s, STRPOS(%(expressions)s, '@') + 1) || '@' || "
+            "SUBSTR(%(expressions)s, 1, GREATEST(STRPOS(%(expressions)s, '@') - 1, 0))) COLLATE \"C\")"
+        )
+        return self.as_sql(compiler, connection, template=template, **context)
+
+
 class Message(models.Model):
     """A message as it was accepted for one account, or a report of ours. Its bytes are in MessageContent."""
 
@@ -263,13 +305,17 @@ class Message(models.Model):
         help_text=_("The message that this report is about."),
     )
     # For people who search the queue; taken from the headers as far as they can be read.
-    message_id = models.CharField(max_length=255, blank=True, db_index=True)
+    message_id = models.CharField(max_length=255, blank=True)
     subject = models.CharField(max_length=255, blank=True)
     header_from = models.CharField(max_length=255, blank=True)
+    content_deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TypedModelMeta):
         indexes = [
             models.Index(fields=["account", "accepted_at"]),
+            # Not db_index=True, which makes a second index for LIKE on PostgreSQL that nothing asks.
+            models.Index(fields=["message_id"], name="message_by_id"),
+            models.Index("account", SenderKey("sender"), name="message_by_sender"),
             models.Index(fields=["report_of"], name="message_reports", condition=Q(report_of__isnull=False)),
         ]
         constraints = [
@@ -340,7 +386,7 @@ class Recipient(models.Model):
     FINAL = (State.DELIVERED, State.BOUNCED, State.REJECTED)
 
     message = models.ForeignKey(Message, models.CASCADE, related_name="recipients")
-    next_hop = models.ForeignKey(NextHop, models.PROTECT, related_name="recipients")
+    next_hop = models.ForeignKey(NextHop, models.PROTECT, related_name="recipients", db_index=False)
     address = models.CharField(max_length=320)
     state = models.CharField(max_length=12, choices=State, default=State.QUEUED)
     accepted_at = models.DateTimeField()
@@ -375,6 +421,9 @@ class Recipient(models.Model):
             models.Index(fields=["next_attempt_at"], name="recipient_bounce", condition=Q(state="expired")),
             models.Index(fields=["claimed_by"], name="recipient_claimed", condition=Q(state="sending")),
             models.Index(fields=["next_hop", "state", "final_at"], name="recipient_final"),
+            # For the queue console, which lists by age whatever it filters by.
+            models.Index(fields=["next_hop", "state", "accepted_at", "id"], name="recipient_listed"),
+            models.Index("next_hop", Folded("address"), name="recipient_by_address"),
         ]
 
     def __str__(self) -> str:
@@ -433,3 +482,72 @@ class Pause(models.Model):
 
     def length(self, now: datetime) -> timedelta:
         return (self.ended_at or now) - self.started_at
+
+
+class BulkAction(models.Model):
+    """What somebody did to one, many or all matching recipients of the queue, and how far it is.
+
+    `criteria` is the frozen selection (`delivery.reads.search.Criteria`), empty for an undo. It goes through
+    the queue from the oldest to the newest; `at` and `last_id` say where it is.
+    """
+
+    class Kind(models.TextChoices):
+        RETRY = "retry", _("Retry now")
+        HOLD = "hold", _("Hold")
+        RELEASE = "release", _("Release")
+        REDIRECT = "redirect", _("Redirect")
+        BOUNCE = "bounce", _("Bounce")
+        REJECT = "reject", _("Reject")
+
+    class State(models.TextChoices):
+        RUNNING = "running", _("Running")
+        DONE = "done", _("Done")
+        STOPPED = "stopped", _("Stopped")
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="bulk_actions")
+    kind = models.CharField(max_length=8, choices=Kind)
+    state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
+    criteria = models.JSONField(default=dict, blank=True)
+    route = models.ForeignKey(Route, models.SET_NULL, null=True, blank=True, related_name="+")
+    undoes = models.OneToOneField(
+        "self", models.CASCADE, null=True, blank=True, related_name="undone_by", editable=False
+    )
+    reason = models.TextField()
+    made_at = models.DateTimeField()
+    made_by = models.CharField(max_length=120)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    beat_at = models.DateTimeField(help_text=_("The last step was then; old while running: nobody is at it."))
+    at = models.DateTimeField(null=True, blank=True)
+    last_id = models.BigIntegerField(default=0)
+    total = models.PositiveBigIntegerField(null=True, blank=True, help_text=_("Recipients to look at."))
+    seen = models.PositiveBigIntegerField(default=0)
+    done = models.PositiveBigIntegerField(default=0)
+    skipped = models.PositiveBigIntegerField(
+        default=0, help_text=_("Selected, but in a state that this action leaves alone.")
+    )
+
+    class Meta(TypedModelMeta):
+        indexes = [
+            models.Index(fields=["account", "-id"], name="bulk_by_account"),
+            models.Index(fields=["beat_at"], name="bulk_running", condition=Q(state="running")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} ({self.state})"
+
+
+class BulkActionItem(models.Model):
+    """One recipient that an action changed: for its timeline, and to undo it."""
+
+    action = models.ForeignKey(BulkAction, models.CASCADE, related_name="items", db_index=False)
+    recipient = models.ForeignKey(Recipient, models.CASCADE, related_name="action_items")
+    at = models.DateTimeField()
+    hop_before = models.ForeignKey(
+        NextHop, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+
+    class Meta(TypedModelMeta):
+        indexes = [models.Index(fields=["action", "id"], name="bulk_item_order")]
+
+    def __str__(self) -> str:
+        return f"{self.action_id}: {self.recipient_id}"
