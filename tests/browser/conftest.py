@@ -1,4 +1,4 @@
-"""One Chromium for the whole session; each test gets a browser context of its own from it."""
+"""One Chromium for each file of tests; each test gets a browser context of its own from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while it is there, its event loop runs in the thread of every test.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless. It talks to nobody but the pages it is sent to."""
     with sync_playwright() as playwright:

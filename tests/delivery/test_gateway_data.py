@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from delivery.gateway.data import DataReader
@@ -57,7 +57,6 @@ def read(stream: bytes, cuts: list[int], limit: int = 1000) -> tuple[DataReader,
     raise AssertionError("no end of data")
 
 
-@settings(deadline=None)
 @given(streams, streams, st.lists(st.integers(0, 200), max_size=12))
 def test_any_chunks_give_what_one_byte_at_a_time_gives(body: bytes, after: bytes, cuts: list[int]) -> None:
     stream = body + b"\r\n.\r\n" + after
@@ -69,7 +68,6 @@ def test_any_chunks_give_what_one_byte_at_a_time_gives(body: bytes, after: bytes
     assert bytes(reader.content(refuse_bare=False)) == PREFIX + settled(content)
 
 
-@settings(deadline=None)
 @given(streams, st.lists(st.integers(0, 200), max_size=12))
 def test_bare_line_ends_are_refused_where_set(body: bytes, cuts: list[int]) -> None:
     stream = body + b"\r\n.\r\n"
@@ -84,7 +82,6 @@ def test_bare_line_ends_are_refused_where_set(body: bytes, cuts: list[int]) -> N
         assert bytes(reader.content(refuse_bare=True)) == PREFIX + content
 
 
-@settings(deadline=None)
 @given(streams, streams, st.lists(st.integers(0, 200), max_size=12), st.integers(0, 30))
 def test_too_large_is_refused_at_its_true_end(body: bytes, after: bytes, cuts: list[int], limit: int) -> None:
     stream = body + b"\r\n.\r\n" + after
@@ -100,7 +97,6 @@ def test_too_large_is_refused_at_its_true_end(body: bytes, after: bytes, cuts: l
         assert bytes(reader.content(refuse_bare=False)) == PREFIX + settled(content)
 
 
-@settings(deadline=None)
 @given(streams, st.lists(st.integers(0, 200), max_size=12), st.integers(0, 30))
 def test_a_forgotten_message_is_read_to_its_true_end(body: bytes, cuts: list[int], when: int) -> None:
     stream = body + b"\r\n.\r\nQUIT"
@@ -135,7 +131,6 @@ def test_nothing_but_crlf_dot_crlf_ends_the_data(ending: bytes) -> None:
     assert reader.feed(b".\r\n") == b""
 
 
-@settings(deadline=None)
 @given(streams)
 def test_what_is_stored_cannot_end_early_when_it_is_sent_on(body: bytes) -> None:
     """Stuffed again by RFC 5321 4.5.2, the stored bytes hold one end of data: the last bytes."""

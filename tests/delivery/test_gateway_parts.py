@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from delivery.gateway.addresses import (
@@ -56,7 +56,6 @@ def test_what_is_no_path_is_refused(text: str) -> None:
         parse_path(text)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 @example("<" * 60)
 def test_any_text_is_a_path_or_refused(text: str) -> None:
@@ -147,7 +146,6 @@ def test_the_received_line_names_who_where_and_how() -> None:
     assert b"([IPv6:2001:db8::1])" in received(address="2001:db8::1")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_no_helo_can_break_the_received_line(helo: str) -> None:
     line = received(helo=helo)
@@ -199,7 +197,6 @@ def test_headers_in_raw_bytes_are_shown_as_far_as_can_be() -> None:
     assert len(peek(b"Subject: " + b"x" * 5000 + b"\r\n").subject) == LONGEST
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400), st.binary(max_size=400))
 @example(b"=?x-unknown?B?/////?=", b"=?utf-8?B?a?=")
 @example(b"=?unicode_escape?Q?=5Cud800?=", b"=?idna?Q?x?=")

@@ -299,4 +299,4 @@ class NextHopMachine(RuleBasedStateMachine):
 
 
 TestNextHop = NextHopMachine.TestCase
-TestNextHop.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestNextHop.settings = settings(max_examples=60, stateful_step_count=30)

@@ -211,6 +211,6 @@ class Mode(RuleBasedStateMachine):
 
 
 TestAlerts = Alerts.TestCase
-TestAlerts.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestAlerts.settings = settings(max_examples=25, stateful_step_count=15)
 TestMode = Mode.TestCase
-TestMode.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestMode.settings = settings(max_examples=40, stateful_step_count=25)

@@ -138,4 +138,4 @@ class Suspending(RuleBasedStateMachine):
 
 
 TestSuspending = Suspending.TestCase
-TestSuspending.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestSuspending.settings = settings(max_examples=30, stateful_step_count=20)

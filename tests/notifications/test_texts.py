@@ -112,7 +112,7 @@ def test_nothing_is_left_unfilled_and_html_is_escaped(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     reply=st.text(max_size=400),
     monitor=st.text(st.characters(codec="latin-1", exclude_categories=["C"]), max_size=80),
