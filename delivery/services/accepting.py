@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from delivery.models import DeliverySettings, Message, MessageContent, NextHop, Recipient, Route
 from delivery.reads import running_now
+from delivery.services.bulk import Row, Table, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class NewMessage:
     ret: str = ""
     envid: str = ""
     authentic: bool | None = None
+    auth_results: str = ""
     message_id: str = ""
     subject: str = ""
     header_from: str = ""
@@ -51,66 +53,100 @@ def accept(messages: Sequence[NewMessage], *, now: datetime | None = None) -> No
     """
     now = now or timezone.now()
     with transaction.atomic():
-        expiries = {account_id: _expiry(account_id, now) for account_id in {m.account_id for m in messages}}
-        rows = Message.objects.bulk_create(_message(message, now) for message in messages)
-        _store_contents([(row.pk, new.data) for row, new in zip(rows, messages, strict=True)])
-        Recipient.objects.bulk_create(
-            Recipient(
-                message=row,
-                next_hop_id=recipient.next_hop_id,
-                address=recipient.address,
-                accepted_at=now,
-                next_attempt_at=now,
-                expires_at=expiries[new.account_id],
-                notify=recipient.notify,
-                orcpt=recipient.orcpt,
+        expiries = {
+            account_id: stored(_expiry(account_id, now)) for account_id in {m.account_id for m in messages}
+        }
+        at = stored(now)
+        pairs = list(zip(_MESSAGES.new_ids(len(messages)), messages, strict=True))
+        _MESSAGES.insert(_message(pk, message, at) for pk, message in pairs)
+        _CONTENTS.insert((pk, message.data) for pk, message in pairs)
+        _RECIPIENTS.insert(
+            (
+                pk,
+                recipient.next_hop_id,
+                recipient.address,
+                at,
+                at,
+                expiries[message.account_id],
+                recipient.notify,
+                recipient.orcpt,
             )
-            for row, new in zip(rows, messages, strict=True)
-            for recipient in new.recipients
+            for pk, message in pairs
+            for recipient in message.recipients
         )
 
 
-def _message(new: NewMessage, now: datetime) -> Message:
-    return Message(
-        account_id=new.account_id,
-        accepted_at=now,
-        sender=new.sender,
-        size=len(new.data),
-        smtputf8=new.smtputf8,
-        body_8bit=new.body_8bit,
-        ret=new.ret,
-        envid=new.envid,
-        authentic=new.authentic,
-        client_address=new.client_address,
-        helo=new.helo,
-        tls=new.tls,
-        message_id=new.message_id,
-        subject=new.subject,
-        header_from=new.header_from,
+_MESSAGES = Table(
+    Message,
+    "id",
+    "account_id",
+    "accepted_at",
+    "sender",
+    "size",
+    "smtputf8",
+    "body_8bit",
+    "ret",
+    "envid",
+    "client_address",
+    "helo",
+    "tls",
+    "authentic",
+    "auth_results",
+    "message_id",
+    "subject",
+    "header_from",
+)
+_CONTENTS = Table(MessageContent, "message_id", "data", binary=("int8", "bytea"))
+_RECIPIENTS = Table(
+    Recipient,
+    "message_id",
+    "next_hop_id",
+    "address",
+    "accepted_at",
+    "next_attempt_at",
+    "expires_at",
+    "notify",
+    "orcpt",
+)
+
+
+def _message(pk: int, new: NewMessage, at: object) -> Row:
+    """In the order of the columns of `_MESSAGES`."""
+    return (
+        pk,
+        new.account_id,
+        at,
+        new.sender,
+        len(new.data),
+        new.smtputf8,
+        new.body_8bit,
+        new.ret,
+        new.envid,
+        new.client_address,
+        new.helo,
+        new.tls,
+        new.authentic,
+        new.auth_results,
+        new.message_id,
+        new.subject,
+        new.header_from,
     )
 
 
-def _store_contents(contents: Sequence[tuple[int, bytes | bytearray]]) -> None:
-    if connection.vendor != "postgresql":
-        MessageContent.objects.bulk_create(MessageContent(message_id=pk, data=data) for pk, data in contents)
-        return
-    # Django would write the bytes into the statement as hexadecimal text, twice their size and more than
-    # once in memory; bound by the server they travel as they are, all rows in one round trip.
-    from psycopg import Cursor
-
-    connection.ensure_connection()
-    with Cursor(connection.connection) as cursor:
-        cursor.executemany("INSERT INTO delivery_messagecontent (message_id, data) VALUES (%s, %b)", contents)
+_HOURS_AND_PAUSES = """
+    SELECT (SELECT queue_hours FROM delivery_deliverysettings WHERE account_id = %s),
+           EXISTS (SELECT 1 FROM delivery_pause WHERE account_id = %s)
+"""
 
 
 def _expiry(account_id: int, now: datetime) -> datetime:
     """When a message accepted now has waited too long, on the account's running clock."""
-    hours = (
-        DeliverySettings.objects.filter(account_id=account_id).values_list("queue_hours", flat=True).first()
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_HOURS_AND_PAUSES, [account_id, account_id])
+        hours, paused = cursor.fetchone()
     if hours is None:
         hours = DeliverySettings._meta.get_field("queue_hours").default
-    return running_now(account_id, now) + timedelta(hours=hours)
+    return (running_now(account_id, now) if paused else now) + timedelta(hours=hours)
 
 
 def ensure_next_hop(route: Route) -> NextHop:
