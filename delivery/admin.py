@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
+from delivery.forms import HostsOfOneRoute, RouteHostForm
 from delivery.models import (
     Attempt,
     DeliverySettings,
@@ -34,6 +35,8 @@ class LookOnly(admin.ModelAdmin[models.Model]):
 
 class RouteHostInline(admin.TabularInline[RouteHost, Route]):
     model = RouteHost
+    form = RouteHostForm
+    formset = HostsOfOneRoute
     extra = 0
 
 

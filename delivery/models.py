@@ -111,6 +111,13 @@ class RouteHost(models.Model):
 
     class Tls(models.TextChoices):
         OPPORTUNISTIC = "opportunistic", _("STARTTLS when offered")
+    max_per_minute = models.PositiveIntegerField(
+        _("messages a minute at most"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Empty: no limit."),
+    )
         REQUIRED = "required", _("STARTTLS required")
         VERIFIED = "verified", _("STARTTLS required, certificate verified")
 
@@ -145,6 +152,15 @@ class NextHop(models.Model):
     route = models.ForeignKey(Route, models.CASCADE, related_name="next_hops")
     domain = models.CharField(max_length=253, blank=True)
     state = models.CharField(max_length=12, choices=State, default=State.UP)
+    username = models.CharField(
+        _("user name"),
+        max_length=255,
+        blank=True,
+        help_text=_("Where the mail server wants us to sign in (AUTH). Only over STARTTLS."),
+    )
+    sealed_password = models.TextField(
+        blank=True, editable=False, help_text=_("As `accounts.secrets` keeps it; never shown again.")
+    )
     state_since = models.DateTimeField()
     failures = models.PositiveIntegerField(default=0, help_text=_("Host failures in a row."))
     canary_successes = models.PositiveSmallIntegerField(default=0)

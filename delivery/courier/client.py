@@ -13,6 +13,8 @@ from functools import cache
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
+from delivery.courier.auth import sign_in
+from delivery.courier.words import reason
 from delivery.models import RouteHost
 from delivery.rules import Outcome, Verdict, classify, is_too_many_recipients
 from delivery.services.claims import Addressee, Envelope, Host
@@ -100,11 +102,10 @@ class Connection:
     @classmethod
     async def open(cls, host: Host, local_hostname: str, timeouts: Timeouts) -> Connection:
         """Connect, greet, and start TLS as the host's policy says. Raises HostFailed."""
-        opportunistic = host.tls == RouteHost.Tls.OPPORTUNISTIC
         try:
             return await cls._open(host, local_hostname, timeouts, tls=True)
         except HostFailed as failed:
-            if not (opportunistic and failed.stage == "starttls"):
+            if must_encrypt(host) or failed.stage != "starttls":
                 raise
             return await cls._open(host, local_hostname, timeouts, tls=False)
 
@@ -123,11 +124,14 @@ class Connection:
             await smtp.connect()
             stage = "ehlo"
             await greet(smtp)
-            if tls and (host.tls != RouteHost.Tls.OPPORTUNISTIC or smtp.supports_extension("starttls")):
+            if tls and (must_encrypt(host) or smtp.supports_extension("starttls")):
                 stage = "starttls"
                 await smtp.starttls()
                 stage = "ehlo"
                 await greet(smtp)
+            if host.username:
+                stage = "auth"
+                await sign_in(smtp, host, timeouts.command)
         except aiosmtplib.SMTPConnectResponseError as error:
             smtp.close()
             raise HostFailed("banner", error.code, error.message) from error
@@ -139,7 +143,7 @@ class Connection:
             # aiosmtplib has one exception for a connection without a banner and for no connection.
             if stage == "connect" and "ready message" in str(error):
                 stage = "banner"
-            raise HostFailed(stage, None, str(error) or type(error).__name__) from error
+            raise HostFailed(stage, None, reason(error)) from error
         except BaseException:
             smtp.close()
             raise
@@ -182,6 +186,11 @@ class Connection:
         if reply.code == 421:
             self.usable = False
         return reply
+
+
+def must_encrypt(host: Host) -> bool:
+    """Whether mail for the host goes over TLS or not at all: by its policy, or for the password's sake."""
+    return host.tls != RouteHost.Tls.OPPORTUNISTIC or bool(host.username)
 
 
 async def greet(smtp: aiosmtplib.SMTP) -> None:

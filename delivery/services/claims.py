@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 
@@ -27,6 +27,8 @@ class Host:
     hostname: str
     port: int
     tls: str
+    username: str = ""
+    sealed_password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return f"{self.hostname}:{self.port}"
@@ -105,7 +107,10 @@ def paused_hops() -> set[int]:
 
 
 def _hosts(route: Route) -> tuple[Host, ...]:
-    return tuple(Host(host.hostname, host.port, host.tls) for host in route.hosts.all())
+    return tuple(
+        Host(host.hostname, host.port, host.tls, host.username, host.sealed_password)
+        for host in route.hosts.all()
+    )
 
 
 def claim(

@@ -10,7 +10,7 @@
         server.wait_for(3)                                               # three messages or AssertionError
         server.stop(); server.start()                                    # refused; then the same port
 
-Stages: banner, ehlo, starttls, mail, rcpt, data, body (content is coming), end (after the dot), rset.
+Stages: banner, ehlo, starttls, auth, mail, rcpt, data, body (content is coming), end (after the dot), rset.
 Everything runs in a thread of its own; all methods may be called from any thread. The first rule that
 matches wins; without one the answer is friendly.
 """
@@ -18,6 +18,7 @@ matches wins; without one the answer is friendly.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import re
@@ -69,7 +70,11 @@ class Rule:
 
 @dataclass
 class MailServer:
-    """`extensions` are the EHLO lines; with `tls` STARTTLS is offered with a certificate for localhost."""
+    """`extensions` are the EHLO lines; with `tls` STARTTLS is offered with a certificate for localhost.
+
+    With `users` (passwords by name) a client must sign in, as `auth` offers over TLS. `certify` changes
+    the certificate.
+    """
 
     extensions: tuple[str, ...] = (
         "PIPELINING",
@@ -80,6 +85,8 @@ class MailServer:
         "ENHANCEDSTATUSCODES",
     )
     tls: bool = False
+    users: dict[str, str] = field(default_factory=dict)
+    auth: str = "AUTH PLAIN LOGIN"
     port: int = 0
     messages: list[Received] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
@@ -135,6 +142,10 @@ class MailServer:
         """
         with self._lock:
             self._rules.append(Rule(stage, text, times, to, keep, delay))
+
+    def certify(self, context: ssl.SSLContext) -> None:
+        """Offer STARTTLS with this context from the next connection on."""
+        self._context = context
 
     def behave(self) -> None:
         """Forget all rules."""
@@ -232,6 +243,7 @@ class Session:
     ) -> None:
         self.server, self.reader, self.writer, self.number = server, reader, writer, number
         self.secure = False
+        self.user = ""
         self.keep = False
         self._reset()
 
@@ -285,6 +297,8 @@ class Session:
         offers = ["test.example", *self.server.extensions]
         if self.server._context and not self.secure:
             offers.append("STARTTLS")
+        if self.server.users and self.secure:
+            offers.append(self.server.auth)
         lines = [f"250-{offer}" for offer in offers[:-1]] + [f"250 {offers[-1]}"]
         await self.answer("ehlo", line, "\r\n".join(lines))
 
@@ -295,7 +309,24 @@ class Session:
             await self.writer.start_tls(self.server._context)
             self.secure = True
 
+    async def on_auth(self, line: str) -> None:
+        """AUTH PLAIN and LOGIN, both with an initial response, as the courier sends them."""
+        _, method, first, *_ = [*line.split(" "), ""]
+        given = base64.b64decode(first).decode()
+        if method.upper() == "LOGIN":
+            self.writer.write(b"334 UGFzc3dvcmQ6\r\n")
+            password = base64.b64decode((await self.reader.readline()).strip()).decode()
+            given = f"\0{given}\0{password}"
+        _, user, password = given.split("\0")
+        good = self.secure and self.server.users.get(user) == password
+        friendly = "235 2.7.0 Welcome" if good else "535 5.7.8 Who are you?"
+        if (await self.answer("auth", f"AUTH {method}", friendly)).startswith("235"):
+            self.user = user
+
     async def on_mail(self, line: str) -> None:
+        if self.server.users and not self.user:
+            self.writer.write(b"530 5.7.0 Sign in first\r\n")
+            return
         if (await self.answer("mail", line, "250 2.1.0 Ok")).startswith("250"):
             self._reset()
             self.sender, self.mail_parameters = path_of(line)
