@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("monitors/", include("monitoring.urls")),
     path("contacts/", include("notifications.urls")),
     path("settings/", settings.overview, name="settings"),
+    path("settings/", include("delivery.settings_urls")),
     path("settings/zone/", settings.zone, name="zone"),
     path("settings/<slug:part>/", settings.edit, name="settings-edit"),
     path("settings/<slug:part>/<int:pk>/", settings.edit, name="settings-edit"),

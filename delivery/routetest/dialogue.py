@@ -39,6 +39,7 @@ from delivery.rules import Verdict
 from delivery.services.claims import Addressee, Envelope, Host
 
 logger = logging.getLogger(__name__)
+MOST_LISTED = 40  # extensions, addresses, certificates of a chain
 _TIMEOUTS = Timeouts(*(STEP_SECONDS,) * 5)
 
 
@@ -102,7 +103,7 @@ class Dialogue:
             passed,
             tidy(found.said),
             found.problem.value if found.problem else "",
-            found.facts,
+            {name: _clean(value) for name, value in found.facts.items()},
         )
 
     async def close(self) -> None:
@@ -297,6 +298,13 @@ class Dialogue:
 def _answer(stage: Stage, code: int, text: str) -> Finding:
     result, problem = diagnose_reply(stage, code, text)
     return Finding(result, f"{code} {text}" if code >= 100 else text, problem)
+
+
+def _clean(value: Any) -> Any:
+    """A server's words among the facts, as they may be stored and shown."""
+    if isinstance(value, list):
+        return [tidy(str(one)) for one in value[:MOST_LISTED]]
+    return tidy(value) if isinstance(value, str) else value
 
 
 def words(error: BaseException) -> str:

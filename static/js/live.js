@@ -54,7 +54,7 @@
   };
 
   const parts = () => [...document.querySelectorAll("[data-live][id]")];
-  const seconds = Math.min(...parts().map((part) => Number(part.dataset.live) || 5));
+  const seconds = () => Math.min(...parts().map((part) => Number(part.dataset.live) || 5));
   let timer, running;
   const refresh = async () => {
     clearTimeout(timer);
@@ -73,7 +73,7 @@
       }
     } catch { /* The line is bad: the page says since when, and tries again. */ } finally { running = false; }
     tell();
-    timer = setTimeout(refresh, seconds * 1000);
+    if (parts().length) timer = setTimeout(refresh, seconds() * 1000);
   };
 
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
@@ -91,5 +91,5 @@
   });
   tell();
   setInterval(() => { if (!document.hidden) tell(); }, 1000);
-  if (parts().length) timer = setTimeout(refresh, seconds * 1000);
+  if (parts().length) timer = setTimeout(refresh, seconds() * 1000);
 })();
