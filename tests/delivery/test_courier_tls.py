@@ -54,7 +54,7 @@ BAD: dict[str, tuple[Certificate, str]] = {
     "self-signed": (lambda authority: self_signed(), "self-signed certificate"),
     "unknown authority": (
         lambda authority: Authority.new("Stranger").context(),
-        "unable to get local issuer",
+        "in certificate chain",
     ),
 }
 
