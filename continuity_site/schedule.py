@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rq import cron
 
+import delivery.jobs
 import events.jobs
 import monitoring.jobs
 import notifications.jobs
@@ -27,6 +28,7 @@ PERIODIC = (
     Periodic(monitoring.jobs.tick, "checks", 2),
     Periodic(events.jobs.tick, "alerts", 2),
     Periodic(notifications.jobs.sweep, "alerts", 3),
+    Periodic(delivery.jobs.bounce, "bulk", 5),
 )
 
 for _job in PERIODIC:

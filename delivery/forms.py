@@ -54,7 +54,7 @@ class DeliverySettingsForm(AccountForm[DeliverySettings]):
 
     class Meta:
         model = DeliverySettings
-        fields = ["queue_hours"]
+        fields = ["queue_hours", "bounce", "warn_outbound_minutes", "warn_inbound_minutes"]
 
 
 class RouteForm(AccountForm[Route]):

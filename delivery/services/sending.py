@@ -318,5 +318,5 @@ def expire_due(now: datetime) -> int:
         ).order_by("expires_at")[:EXPIRE_AT_ONCE]
         expired += Recipient.objects.filter(
             pk__in=list(over.values_list("pk", flat=True)), state=Recipient.State.QUEUED
-        ).update(state=Recipient.State.EXPIRED, last_reply=row.last_reply)
+        ).update(state=Recipient.State.EXPIRED, last_reply=row.last_reply, next_attempt_at=now)
     return expired

@@ -9,6 +9,7 @@ from accounts.models import Account
 from accounts.services import Actor, decision
 from delivery.models import Route
 from delivery.services.accepting import ensure_next_hop
+from delivery.services.bouncing import look_again
 
 
 def settings_route(
@@ -22,6 +23,8 @@ def settings_route(
         hosts.save()
         if route.kind == Route.Kind.INBOUND:
             ensure_next_hop(route)
+        else:
+            look_again(account.pk, decided.now)
         decided.record(
             "settings.added" if new else "settings.changed",
             subject=f"route:{route.pk}",

@@ -197,7 +197,8 @@ def test_settings_are_saved_and_audited(world: World, administrator: Client) -> 
     assert "Saved." in told(administrator, "/settings/account/", {"name": "New", "time_zone": "Europe/Paris"})
     assert "Saved." in told(administrator, "/settings/alerts/", {"interval_minutes": 15})
     assert "Nothing was saved" in told(administrator, "/settings/alerts/", {"interval_minutes": 14})
-    assert "Saved." in told(administrator, "/settings/delivery/", {"queue_hours": 48})
+    waiting = {"queue_hours": 48, "bounce": "authentic", "warn_outbound_minutes": 60}
+    assert "Saved." in told(administrator, "/settings/delivery/", waiting)
     assert AlertSettings.objects.get().interval_minutes == 15
     world.account.refresh_from_db()
     assert (world.account.name, world.account.delivery_settings.queue_hours) == ("New", 48)

@@ -39,10 +39,11 @@ def test_the_clock_enqueues_every_job_on_its_own_queue(clock: DjangoCronSchedule
         ("monitoring.jobs.tick", "checks"),
         ("events.jobs.tick", "alerts"),
         ("notifications.jobs.sweep", "alerts"),
+        ("delivery.jobs.bounce", "bulk"),
     }
-    assert {job.func_name for name in ("alerts", "checks") for job in django_rq.get_queue(name).jobs} == {
-        f"{job.function.__module__}.{job.function.__name__}" for job in schedule.PERIODIC
-    }
+    assert {
+        job.func_name for name in ("alerts", "checks", "bulk") for job in django_rq.get_queue(name).jobs
+    } == {f"{job.function.__module__}.{job.function.__name__}" for job in schedule.PERIODIC}
 
 
 def test_every_job_comes_round_within_five_seconds(clock: DjangoCronScheduler) -> None:
@@ -53,8 +54,8 @@ def test_jobs_do_not_pile_up_while_workers_are_away(clock: DjangoCronScheduler) 
     for _ in range(50):
         for job in clock.get_jobs():
             job.enqueue(clock.connection)
-    queues = [django_rq.get_queue(name) for name in ("alerts", "checks")]
-    assert sum(len(queue.jobs) for queue in queues) == 150
+    queues = [django_rq.get_queue(name) for name in ("alerts", "checks", "bulk")]
+    assert sum(len(queue.jobs) for queue in queues) == 200
     # What nobody took in time is gone by itself; a worker that comes back skips it.
     wait_until(lambda: not any(queue.jobs for queue in queues), "old jobs are gone", 10)
 
@@ -62,7 +63,7 @@ def test_jobs_do_not_pile_up_while_workers_are_away(clock: DjangoCronScheduler) 
 @pytest.mark.django_db(transaction=True)
 def test_a_job_that_ran_leaves_nothing_behind(clock: DjangoCronScheduler) -> None:
     made = [job.id for job in (each.enqueue(clock.connection) for each in clock.get_jobs())]
-    for name in ("alerts", "checks"):
+    for name in ("alerts", "checks", "bulk"):
         worker = django_rq.get_worker(name, worker_class="rq.worker.SimpleWorker")
         assert worker.work(burst=True, logging_level="WARNING")
         assert len(django_rq.get_queue(name).failed_job_registry) == 0
