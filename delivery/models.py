@@ -87,6 +87,13 @@ class Route(models.Model):
     max_connections = models.PositiveSmallIntegerField(
         default=20, validators=[MinValueValidator(1), MaxValueValidator(200)]
     )
+    max_per_minute = models.PositiveIntegerField(
+        _("messages a minute at most"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Empty: no limit."),
+    )
     canary_first_seconds = models.FloatField(
         default=30,
         help_text=_("While the route is down, the first canary message is tried after so many seconds."),
@@ -111,13 +118,6 @@ class RouteHost(models.Model):
 
     class Tls(models.TextChoices):
         OPPORTUNISTIC = "opportunistic", _("STARTTLS when offered")
-    max_per_minute = models.PositiveIntegerField(
-        _("messages a minute at most"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_("Empty: no limit."),
-    )
         REQUIRED = "required", _("STARTTLS required")
         VERIFIED = "verified", _("STARTTLS required, certificate verified")
 
@@ -128,6 +128,15 @@ class RouteHost(models.Model):
         default=25, validators=[MinValueValidator(1), MaxValueValidator(65535)]
     )
     tls = models.CharField(max_length=16, choices=Tls, default=Tls.OPPORTUNISTIC)
+    username = models.CharField(
+        _("user name"),
+        max_length=255,
+        blank=True,
+        help_text=_("Where the mail server wants us to sign in (AUTH). Only over STARTTLS."),
+    )
+    sealed_password = models.TextField(
+        blank=True, editable=False, help_text=_("As `accounts.secrets` keeps it; never shown again.")
+    )
 
     class Meta(TypedModelMeta):
         ordering = ("preference", "pk")
@@ -152,15 +161,6 @@ class NextHop(models.Model):
     route = models.ForeignKey(Route, models.CASCADE, related_name="next_hops")
     domain = models.CharField(max_length=253, blank=True)
     state = models.CharField(max_length=12, choices=State, default=State.UP)
-    username = models.CharField(
-        _("user name"),
-        max_length=255,
-        blank=True,
-        help_text=_("Where the mail server wants us to sign in (AUTH). Only over STARTTLS."),
-    )
-    sealed_password = models.TextField(
-        blank=True, editable=False, help_text=_("As `accounts.secrets` keeps it; never shown again.")
-    )
     state_since = models.DateTimeField()
     failures = models.PositiveIntegerField(default=0, help_text=_("Host failures in a row."))
     canary_successes = models.PositiveSmallIntegerField(default=0)
