@@ -41,8 +41,8 @@ ADVICE = {
         "What answers here does not speak SMTP as it should. Check host and port, and what stands between."
     ),
     Problem.TLS_MISSING: gettext_lazy(
-        "The server does not offer STARTTLS. Where the route requires it, no mail passes: give the "
-        "server a certificate, or choose “STARTTLS when offered”. Some firewalls remove the offer."
+        "The server does not offer STARTTLS. Where the route requires it or signs in, no mail passes: "
+        "give the server a certificate, or choose “STARTTLS when offered”. Some firewalls remove the offer."
     ),
     Problem.TLS_FAILED: gettext_lazy(
         "Encryption could not be agreed on. Check that the server has a certificate with its key, and"
@@ -70,6 +70,10 @@ ADVICE = {
     ),
     Problem.AUTH_REFUSED: gettext_lazy(
         "The server refused user name or password. Correct them in the route."
+    ),
+    Problem.PASSWORD_UNREADABLE: gettext_lazy(
+        "This installation's SECRET_KEY has changed since the password was entered. Enter it again "
+        "in the route."
     ),
     Problem.SENDER_REFUSED: gettext_lazy(
         "The server refuses the empty sender and this gateway's postmaster. It must take the empty "

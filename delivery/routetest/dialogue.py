@@ -18,7 +18,9 @@ from typing import Any
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponseException
 
-from delivery.courier.client import Connection, Timeouts, greet, tidy, tls_context
+from accounts.secrets import Unreadable
+from delivery.courier.auth import CannotSignIn, sign_in
+from delivery.courier.client import Connection, Timeouts, greet, must_encrypt, tidy, tls_context
 from delivery.models import RouteHost
 from delivery.routetest.certificates import certificate_facts
 from delivery.routetest.letter import letter
@@ -185,7 +187,7 @@ class Dialogue:
     async def _starttls(self) -> Finding:
         """As the route's policy has it; what the system thinks of the certificate is told in any case."""
         assert self.smtp
-        opportunistic = self.plan.host.tls == RouteHost.Tls.OPPORTUNISTIC
+        opportunistic = not must_encrypt(self.plan.host)
         if not self.smtp.supports_extension("starttls"):
             result = Result.WARNING if opportunistic else Result.FAILED
             return Finding(result, problem=Problem.TLS_MISSING)
@@ -247,7 +249,17 @@ class Dialogue:
         return Finding(facts=facts | {"trusted": True})
 
     async def _auth(self) -> Finding:
-        return Finding(Result.SKIPPED)
+        assert self.smtp
+        if not self.plan.host.username:
+            return Finding(Result.SKIPPED)
+        facts = {"username": self.plan.host.username}
+        try:
+            await sign_in(self.smtp, self.plan.host, STEP_SECONDS)
+        except CannotSignIn as error:
+            unreadable = isinstance(error.__cause__, Unreadable)
+            problem = Problem.PASSWORD_UNREADABLE if unreadable else Problem.AUTH_MISSING
+            return Finding(Result.FAILED, str(error), problem, facts)
+        return Finding(facts=facts)
 
     async def _mail(self) -> Finding:
         """From <>, which every server must take (RFC 5321 4.5.5), or else from the gateway's postmaster."""

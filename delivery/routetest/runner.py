@@ -13,7 +13,7 @@ from delivery.models import RouteHost, RouteTest
 from delivery.routetest.dialogue import Dialogue, Plan
 from delivery.routetest.steps import Problem, Result, Stage, Step, outcome
 from delivery.services import route_tests
-from delivery.services.claims import Host
+from delivery.services.claims import host_of
 
 
 def run_host(test_id: int, host: int) -> int | None:
@@ -44,7 +44,7 @@ def _converse(test: RouteTest, found: RouteHost | None, number: int) -> bool:
         name = f"#{number + 1}"
         return report(Step(name, Stage.DNS.value, Result.FAILED.value, 0, "", Problem.HOST_REMOVED.value))
     plan = Plan(
-        host=Host(found.hostname, found.port, found.tls),
+        host=host_of(found),
         recipient=test.recipient,
         our_name=settings.GATEWAY_NAME,
         send_message=test.send_message,

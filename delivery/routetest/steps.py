@@ -62,6 +62,7 @@ class Problem(StrEnum):
     CERTIFICATE_UNKNOWN = "certificate_unknown"
     AUTH_MISSING = "auth_missing"
     AUTH_REFUSED = "auth_refused"
+    PASSWORD_UNREADABLE = "password_unreadable"  # noqa: S105
     SENDER_REFUSED = "sender_refused"
     RELAY_REFUSED = "relay_refused"
     RECIPIENT_UNKNOWN = "recipient_unknown"
@@ -111,7 +112,7 @@ def diagnose_reply(stage: str, code: int | None, text: str) -> tuple[Result, Pro
     if stage == Stage.STARTTLS:
         return Result.FAILED, Problem.TLS_FAILED
     if stage == Stage.AUTH:
-        return Result.FAILED, Problem.AUTH_REFUSED
+        return Result.FAILED, Problem.BUSY if code < 500 else Problem.AUTH_REFUSED
     if is_about_the_system(code, text):
         return Result.FAILED, Problem.FULL
     if stage == Stage.MAIL:

@@ -114,6 +114,7 @@ def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         "days": lambda value: (_("Valid"), _valid(value, facts.get("expires", ""))),
         "chain": lambda value: (_("Chain"), " ← ".join(value)),
         "trusted": lambda value: (_("Trusted"), _("by this machine")),
+        "username": lambda value: (_("User name"), value),
         "recipient": lambda value: (_("Asked for"), value),
         "message_id": lambda value: (_("Message-ID"), value),
     }

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from delivery import rules
-from delivery.models import Message, MessageContent, NextHop, Pause, Recipient, Route
+from delivery.models import Message, MessageContent, NextHop, Pause, Recipient, Route, RouteHost
 from delivery.services.hops import Memory, hop_of, limits_of, locked
 
 LEASE = timedelta(minutes=5)  # a claim not renewed for so long is anybody's
@@ -107,10 +107,12 @@ def paused_hops() -> set[int]:
 
 
 def _hosts(route: Route) -> tuple[Host, ...]:
-    return tuple(
-        Host(host.hostname, host.port, host.tls, host.username, host.sealed_password)
-        for host in route.hosts.all()
-    )
+    return tuple(host_of(host) for host in route.hosts.all())
+
+
+def host_of(row: RouteHost) -> Host:
+    """A host of a route as the courier, and whoever tests the route, connects to it."""
+    return Host(row.hostname, row.port, row.tls, row.username, row.sealed_password)
 
 
 def claim(

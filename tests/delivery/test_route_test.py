@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from accounts import secrets
 from accounts.models import Account, AuditEntry
 from accounts.services import SCHEDULER, AlreadyDone, Refused
 from delivery.models import NextHop, Route, RouteHost, RouteTest
@@ -254,6 +255,51 @@ def test_starttls_that_fails(secure: MailServer, run: Run, tls: str) -> None:
 def test_required_and_not_offered(server: MailServer, run: Run) -> None:
     found = run(host_of(server, "required"), "anna@tls.example").steps[-1]
     assert (found["stage"], found["result"], found["problem"]) == ("starttls", "failed", "tls_missing")
+
+
+# --- signing in -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded() -> Iterator[MailServer]:
+    with MailServer(tls=True, users={"relay": "right"}) as server:
+        yield server
+
+
+def signing_in(guarded: MailServer, sealed: str, tls: str = "required") -> Route:
+    route = host_of(guarded, tls)
+    route.hosts.update(username="relay", sealed_password=sealed)
+    return route
+
+
+def test_signing_in(guarded: MailServer, run: Run) -> None:
+    test = run(signing_in(guarded, secrets.encrypt("right")), "anna@tls.example", send_message=True)
+    found = step(test, Stage.AUTH)
+    assert (found["result"], found["facts"]) == ("ok", {"username": "relay"})
+    assert test.steps[-1]["result"] == "ok"
+    assert "right" not in str(test.steps)
+
+
+@pytest.mark.parametrize(
+    ("sealed", "offer", "problem"),
+    [
+        ("wrong", "AUTH PLAIN LOGIN", "auth_refused"),
+        ("right", "AUTH GSSAPI", "auth_missing"),
+        ("", "AUTH PLAIN", "password_unreadable"),
+    ],
+)
+def test_a_sign_in_that_fails(guarded: MailServer, run: Run, sealed: str, offer: str, problem: str) -> None:
+    guarded.auth = offer
+    route = signing_in(guarded, secrets.encrypt(sealed) if sealed else "sealed with another key")
+    test = run(route, "anna@tls.example")
+    last = test.steps[-1]
+    assert (last["stage"], last["result"], last["problem"]) == ("auth", "failed", problem)
+    assert test.result == "failed"
+
+
+def test_no_password_in_the_clear(server: MailServer, run: Run) -> None:
+    last = run(signing_in(server, secrets.encrypt("right"), "opportunistic"), "anna@tls.example").steps[-1]
+    assert (last["stage"], last["result"], last["problem"]) == ("starttls", "failed", "tls_missing")
 
 
 # --- a real message ---------------------------------------------------------------------------------------
