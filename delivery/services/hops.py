@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import idna
 from django.db import transaction
 from django.db.models import Q
 
@@ -45,6 +47,34 @@ def hop_of(row: NextHop, memory: Memory | None = None) -> rules.Hop:
             hop, trusted=known.trusted, clean=known.clean, round_ms=known.round_ms, best_ms=known.best_ms
         )
     return hop
+
+
+def domain_of(address: str) -> str:
+    """The address's domain in the form in which next hops keep it: A-labels in lower case (IDNA 2008)."""
+    domain = address.rpartition("@")[2].lower()
+    if not domain.isascii():
+        with suppress(idna.IDNAError, UnicodeError):  # then the courier finds no such domain, and says so
+            domain = idna.encode(domain, uts46=True).decode()
+    return domain[:253]
+
+
+def next_hops(places: Collection[tuple[int, str]], now: datetime) -> dict[tuple[int, str], int]:
+    """The next hops of (route, domain), made where they are missing. Inbound the domain is empty."""
+    routes, domains = {route for route, _ in places}, {domain for _, domain in places}
+
+    def found() -> dict[tuple[int, str], int]:
+        rows = NextHop.objects.filter(route_id__in=routes, domain__in=domains)
+        return {(route, domain): pk for route, domain, pk in rows.values_list("route_id", "domain", "pk")}
+
+    hops = found()
+    missing = sorted(set(places) - set(hops))
+    if missing:
+        NextHop.objects.bulk_create(
+            (NextHop(route_id=route, domain=domain, state_since=now) for route, domain in missing),
+            ignore_conflicts=True,  # somebody else may be making the same one
+        )
+        hops = found()
+    return {place: hops[place] for place in places}
 
 
 def put(row: NextHop, hop: rules.Hop) -> None:
