@@ -42,6 +42,11 @@ GATEWAY_CONNECTIONS_PER_ADDRESS = env.int("GATEWAY_CONNECTIONS_PER_ADDRESS", def
 GATEWAY_COMMANDS = env.int("GATEWAY_COMMANDS", default=10_000)
 GATEWAY_ERRORS = env.int("GATEWAY_ERRORS", default=50)
 GATEWAY_IDLE_SECONDS = env.int("GATEWAY_IDLE_SECONDS", default=300)
+AUTHENTICATE = env.bool("AUTHENTICATE", default=True)
+TRUSTED_NETWORKS = env.list(
+    "TRUSTED_NETWORKS",
+    default=["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1", "fc00::/7", "fe80::/10"],
+)
 
 # --- DNS, and mail to other organisations -------------------------------------------------------------
 DNS_SERVERS = env.list("DNS_SERVERS", default=[])

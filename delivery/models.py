@@ -70,8 +70,32 @@ class DeliverySettings(models.Model):
         help_text=_("Sender, recipients, subject and attempts are deleted after so long."),
     )
 
+    outbound_networks = models.JSONField(
+        _("networks that may send"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "Addresses and networks, such as 192.0.2.10 or 192.0.2.0/24, from which mail of this account's "
+            "domains to other organisations is taken."
+        ),
+    )
+
     def __str__(self) -> str:
         return f"delivery settings of {self.account}"
+
+
+class SubmissionUser(models.Model):
+    """Who may send mail of the account's domains by the submission port, with a password. No console user."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="submission_users")
+    username = models.CharField(
+        _("user name"), max_length=150, unique=True, help_text=_("Lower case, such as scanner@example.com.")
+    )
+    password = models.CharField(max_length=128, help_text=_("As Django's hashers keep it."))
+    enabled = models.BooleanField(_("enabled"), default=True)
+
+    def __str__(self) -> str:
+        return self.username
 
 
 class Route(models.Model):
@@ -319,6 +343,9 @@ class Message(models.Model):
         db_index=False,
         related_name="reports",
         help_text=_("The message that this report is about."),
+    )
+    auth_results = models.CharField(
+        max_length=500, blank=True, help_text=_("SPF, DKIM and DMARC as Authentication-Results has them.")
     )
     # For people who search the queue; taken from the headers as far as they can be read.
     message_id = models.CharField(max_length=255, blank=True)

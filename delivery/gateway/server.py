@@ -7,6 +7,7 @@ import logging
 
 from django.conf import settings
 
+from delivery.authentic.evaluation import Evaluator
 from delivery.gateway.batches import Batcher
 from delivery.gateway.commit import Committer, Nudge, Parcel, weigh
 from delivery.gateway.connection import SmtpConnection
@@ -36,6 +37,7 @@ class Gateway:
         self.sessions: set[SmtpConnection] = set()
         self.stopping = False
         self.directory = Directory(self.limits.size)
+        self.evaluator = Evaluator(settings.TRUSTED_NETWORKS) if settings.AUTHENTICATE else None
         self._nudge = Nudge(settings.DATA_DIR / "courier.sock")
         self.commits: Batcher[Parcel, bool] = Batcher("gateway-commit", Committer(self._nudge), weigh)
         self._server: asyncio.Server | None = None
@@ -67,3 +69,5 @@ class Gateway:
             for session in list(self.sessions):
                 session.abort()
         self._nudge.close()
+        if self.evaluator:
+            self.evaluator.close()

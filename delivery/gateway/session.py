@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
 
+from delivery.authentic.evaluation import UNKNOWN, Verdict
+from delivery.authentic.results import prepend_results
 from delivery.gateway.addresses import parse_parameters, parse_path
 from delivery.gateway.commit import Parcel
 from delivery.gateway.connection import SmtpConnection
@@ -40,6 +42,8 @@ class SmtpSession(SmtpConnection):
         self._errors_left = gateway.limits.errors
 
     def _set_rset_state(self) -> None:
+        if self.mail.spf:
+            self.mail.spf.cancel()
         self.mail = Transaction()
 
     async def _answer(self, line: bytes) -> None:
@@ -128,6 +132,7 @@ class SmtpSession(SmtpConnection):
             raise Refusal("452 4.5.3 Too many recipients, send the rest in another message")
         options = parse_parameters(parameters)
         self.mail.add(path, options, await self._gateway.directory.find(path))
+        self._begin_evaluation()
         self._say("250 2.1.5 Recipient taken")
 
     async def _data(self, argument: str) -> None:
@@ -177,15 +182,30 @@ class SmtpSession(SmtpConnection):
             self._at_work = True
             self._reader.put_back(rest)
             data = reader.content(refuse_bare=gateway.refuse_bare)
+            gateway.tracer.check_loop(data, len(received))
+            verdict = await self._evaluated(data, len(received))
+            start = len(received) + prepend_results(data, len(received), gateway.name, verdict.words)
             if len(data) > transaction.smallest_offer:
                 raise Refusal(TOO_LARGE)
-            gateway.tracer.check_loop(data, len(received))
             parcel = transaction.parcel(
-                data, len(received), address=self.address, helo=self.helo, tls=self.tls
+                data, start, address=self.address, helo=self.helo, tls=self.tls, verdict=verdict
             )
             await self._commit(parcel, queue_id)
         finally:
             gateway.budget.give_back(held)
+
+    def _begin_evaluation(self) -> None:
+        """The first recipient was taken: what the DNS says of the sender is asked while the data come."""
+        evaluator, mail = self._gateway.evaluator, self.mail
+        if evaluator is None or mail.spf is not None or evaluator.trusts(self.address):
+            return
+        mail.spf = evaluator.begin(self.address, mail.sender, mail.sender_domain, self.helo)
+
+    async def _evaluated(self, data: bytearray, start: int) -> Verdict:
+        evaluator, mail = self._gateway.evaluator, self.mail
+        if evaluator is None or mail.spf is None:
+            return UNKNOWN
+        return await evaluator.finish(mail.spf, mail.sender_domain, data, start, self.helo)
 
     async def _commit(self, parcel: Parcel, queue_id: str) -> None:
         self._committing = True

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from delivery.authentic.evaluation import Verdict
+from delivery.authentic.spf import Spf
 from delivery.gateway.addresses import (
     Mailbox,
     check_envid,
     check_notify,
     check_orcpt,
     check_ret,
+    domain_key,
 )
 from delivery.gateway.commit import Parcel
 from delivery.gateway.directory import Destination
@@ -17,6 +22,7 @@ from delivery.services import NewMessage, NewRecipient
 
 _NEEDS_UTF8 = "553 5.6.7 The address needs SMTPUTF8"
 _NO_UTF8 = "553 5.6.7 The mail server of this recipient does not take SMTPUTF8 mail"
+LONGEST_RESULTS = 500  # characters; what the database keeps
 _UNKNOWN_PARAMETER = "555 5.5.4 Parameter not known"
 
 
@@ -33,6 +39,7 @@ class Transaction:
         "sender",
         "smallest_offer",
         "smtputf8",
+        "spf",
     )
 
     def __init__(self) -> None:
@@ -45,6 +52,15 @@ class Transaction:
         self.declared_size = 0
         self.smallest_offer: float = float("inf")
         self.recipients: dict[str, tuple[int, NewRecipient]] = {}
+        self.spf: asyncio.Task[Spf] | None = None
+
+    @property
+    def sender_domain(self) -> str:
+        """For comparing; empty for the null sender, or when it is none."""
+        try:
+            return domain_key(self.sender.rpartition("@")[2])
+        except Refusal:
+            return ""
 
     def begin(self, sender: Mailbox | None, parameters: dict[str, str], size_limit: int) -> None:
         """MAIL. Raises Refusal and stays as it was."""
@@ -101,7 +117,9 @@ class Transaction:
             address, (to.account_id, NewRecipient(address, to.next_hop_id, notify, orcpt))
         )
 
-    def parcel(self, data: bytearray, start: int, *, address: str, helo: str, tls: str) -> Parcel:
+    def parcel(
+        self, data: bytearray, start: int, *, address: str, helo: str, tls: str, verdict: Verdict
+    ) -> Parcel:
         """One message for each account. `start` is where the client's own data begins."""
         look = peek(header_block(data, start))
         by_account: dict[int, list[NewRecipient]] = {}
@@ -120,6 +138,8 @@ class Transaction:
                 body_8bit=self.body_8bit,
                 ret=self.ret,
                 envid=self.envid,
+                authentic=verdict.authentic,
+                auth_results="; ".join(verdict.words)[:LONGEST_RESULTS],
                 message_id=look.message_id,
                 subject=look.subject,
                 header_from=look.header_from,

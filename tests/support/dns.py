@@ -5,6 +5,7 @@
         dns.add("mx1.example.org", "A", "127.0.0.1")
         dns.add("example.org", "TXT", '"v=spf1 -all"')
         dns.fail("broken.example")                 # SERVFAIL
+    dns.silence("slow.example")                # no answer at all
         dns.questions                              # what was asked: (name, type)
 
 A name of which nothing is known does not exist (NXDOMAIN); one with other records has no answer.
@@ -38,12 +39,14 @@ class DnsServer:
         self.questions: list[tuple[str, str]] = []
         self._records: dict[tuple[str, str], list[str]] = {}
         self._failing: set[str] = set()
+        self._silent: set[str] = set()
         server = self
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 wire, socket = self.request
-                socket.sendto(server._answer(wire), self.client_address)
+                if answer := server._answer(wire):
+                    socket.sendto(answer, self.client_address)
 
         self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -72,6 +75,10 @@ class DnsServer:
         """Answer SERVFAIL to everything about a name, or no longer."""
         (self._failing.add if failing else self._failing.discard)(self._key(name))
 
+    def silence(self, name: str, silent: bool = True) -> None:
+        """Do not answer anything about a name, or do again."""
+        (self._silent.add if silent else self._silent.discard)(self._key(name))
+
     @staticmethod
     def _key(name: str) -> str:
         return name.rstrip(".").lower()
@@ -81,6 +88,8 @@ class DnsServer:
         question = query.question[0]
         name, kind = self._key(question.name.to_text()), dns.rdatatype.to_text(question.rdtype)
         self.questions.append((name, kind))
+        if name in self._silent:
+            return b""
         reply = dns.message.make_response(query)
         reply.flags |= dns.flags.AA | dns.flags.RA
         if name in self._failing:
