@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from accounts.models import Account, Contact, MailDomain, Membership, User
 from accounts.services import Actor, decision
-from delivery.models import Attempt, Message, MessageContent, NextHop, Recipient, Route, RouteHost
+from delivery.models import Attempt, Message, MessageContent, NextHop, Recipient, Route, RouteHost, RouteTest
 from events.models import AlertStream, ContinuityEvent
 from monitoring.models import Monitor, Outage, Window
 from notifications.models import ContactPoint, DemoMessage, Notification, Suspension
@@ -26,6 +26,7 @@ class World:
     monitor: Monitor
     contact: Contact
     route: Route
+    test: RouteTest
     domain: MailDomain
     letter: DemoMessage
 
@@ -43,6 +44,8 @@ class World:
             "contacts": "/contacts/",
             "settings": "/settings/",
             "zone": "/settings/zone/",
+            "route-test": f"/settings/routes/{self.route.pk}/test/",
+            "route-test-result": f"/settings/routes/{self.route.pk}/test/{self.test.pk}/",
             "demo": "/demo/",
             "letter": f"/demo/letter/{self.letter.pk}/",
             **WRITING,
@@ -63,7 +66,18 @@ WRITING = {
     "route-add": "/settings/route/",
 }
 FOR_ADMINISTRATORS = {*WRITING, "monitor-edit", "contact", "route", "domain"}
-OF_ROWS = {"message", "event", "monitor", "letter", "monitor-edit", "contact", "route", "domain"}
+OF_ROWS = {
+    "route-test",
+    "route-test-result",
+    "message",
+    "event",
+    "monitor",
+    "letter",
+    "monitor-edit",
+    "contact",
+    "route",
+    "domain",
+}
 
 
 def make_user(
@@ -82,11 +96,12 @@ def make_user(
 def make_world(slug: str, *, rows: int = 1, demo: bool = True) -> World:
     """An account whose every page shows `rows` of what it lists."""
     account = Account.objects.create(name=slug.title(), slug=slug, time_zone="Europe/Berlin", is_demo=demo)
-    route = hop = domain = contact = monitor = message = event = letter = None
+    test = route = hop = domain = contact = monitor = message = event = letter = None
     for n in range(rows):
         domain = MailDomain.objects.create(account=account, name=f"{slug}{n}.example")
         route = Route.objects.create(account=account, name=f"Server {n}")
         RouteHost.objects.create(route=route, hostname=f"mail{n}.{slug}.example")
+        test = _route_test(route)
         hop = NextHop.objects.create(route=route, state="down", state_since=NOW, last_reply="421 gone")
         contact = Contact.objects.create(account=account, name=f"{slug} contact {n}")
         ContactPoint.objects.create(
@@ -105,13 +120,14 @@ def make_world(slug: str, *, rows: int = 1, demo: bool = True) -> World:
         with decision(account.pk, Actor.contact(contact), now=NOW - timedelta(minutes=5)) as decided:
             decided.record("event.activated", subject=f"event:{event.pk}")
     assert route
+    assert test
     assert domain
     assert contact
     assert monitor
     assert message
     assert event
     assert letter
-    return World(account, message, event, monitor, contact, route, domain, letter)
+    return World(account, message, event, monitor, contact, route, test, domain, letter)
 
 
 def _message(account: Account, hop: NextHop, n: int) -> Message:
@@ -146,6 +162,29 @@ def _message(account: Account, hop: NextHop, n: int) -> Message:
         reply=f"{account.slug} refused the connection",
     )
     return message
+
+
+def _route_test(route: Route) -> RouteTest:
+    steps = [
+        {
+            "host": "mail.example:25",
+            "stage": "dns",
+            "result": "ok",
+            "ms": 3,
+            "facts": {"addresses": ["192.0.2.9"]},
+        },
+        {"host": "mail.example:25", "stage": "tcp", "result": "failed", "ms": 9, "problem": "refused"},
+    ]
+    return RouteTest.objects.create(
+        route=route,
+        asked_at=NOW,
+        asked_by=f"{route.account.slug} Maria",
+        recipient=f"postmaster@{route.account.slug}.example",
+        until=NOW,
+        state="done",
+        result="failed",
+        steps=steps,
+    )
 
 
 def _event(account: Account, n: int) -> ContinuityEvent:
