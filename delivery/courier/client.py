@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
@@ -41,7 +42,7 @@ class HostFailed(Exception):  # noqa: N818  (a result, as the rules name it)
 
     def __init__(self, stage: str, code: int | None, reply: str) -> None:
         super().__init__(reply)
-        self.stage, self.code, self.reply = stage, code, tidy(reply)
+        self.stage, self.code, self.reply = stage, real_code(code), tidy(reply)
 
 
 @dataclass
@@ -70,6 +71,11 @@ class Sent:
     def uncertain(self) -> bool:
         """The server had it all and did not answer: another host could make a second copy."""
         return self.all_sent and any(outcome.code is None for outcome in self.outcomes)
+
+
+def real_code(code: int | None) -> int | None:
+    """The code of a reply, or None where what came was none (aiosmtplib calls that -1)."""
+    return code if code and 100 <= code <= 999 else None
 
 
 def tidy(reply: str) -> str:
@@ -163,6 +169,9 @@ class Connection:
         self.smtp.close()
 
     def abort(self) -> None:
+        """Cut it. What is not sent yet is thrown away: a server that reads nothing would keep it for ever."""
+        if self.smtp.transport is not None:
+            self.smtp.transport.abort()  # type: ignore[attr-defined]
         self.smtp.close()
 
     async def send(self, envelope: Envelope, content: bytes) -> Sent:
@@ -282,16 +291,27 @@ class _Transaction:
         protocol._response_pending = True  # a reply may come before the content has been written
         for start in range(0, len(stuffed), CHUNK):
             protocol.write(stuffed[start : start + CHUNK])  # type: ignore[arg-type]
-            if protocol._paused:
-                try:
-                    await asyncio.wait_for(protocol._drain_helper(), self.connection.timeouts.block)
-                except ConnectionError:
-                    break  # the reply that came before the end of the connection says why, if there is one
-                if protocol._response_waiter is None or protocol._response_waiter.done():
-                    break
+            if protocol._paused and not await self.may_go_on(protocol):
+                break  # the reply that came already, or before the end of the connection, says why
         else:
             self.sent.all_sent = True
         return await protocol.read_response(timeout=self.connection.timeouts.end)
+
+    async def may_go_on(self, protocol: aiosmtplib.protocol.SMTPProtocol) -> bool:
+        """Wait until the server has taken what was written, or has answered: False. Raises TimeoutError."""
+        reply = protocol._response_waiter
+        if reply is None:
+            return False
+        drained = asyncio.ensure_future(protocol._drain_helper())
+        either: set[asyncio.Future[Any]] = {drained, reply}
+        seconds = self.connection.timeouts.block
+        try:
+            done, _ = await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            drained.cancel()
+        if not done:
+            raise TimeoutError("The server stopped reading the content.")
+        return not reply.done() and drained.exception() is None
 
     def impossible(self) -> tuple[int, str] | None:
         """What this server would refuse, said without asking it."""
@@ -325,9 +345,8 @@ class _Transaction:
         return address.encode("utf-8" if self.utf8 else "ascii")
 
     def settle(self, recipient: Addressee, verdict: Verdict, code: int | None, reply: str) -> None:
-        code = code if code and 100 <= code <= 999 else None
         self.sent.outcomes.append(
-            Outcome(recipient.pk, recipient.address, verdict, self.stage, code, tidy(reply))
+            Outcome(recipient.pk, recipient.address, verdict, self.stage, real_code(code), tidy(reply))
         )
 
     def rest(self, verdict: Verdict, code: int | None, reply: str) -> None:

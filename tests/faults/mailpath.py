@@ -1,0 +1,88 @@
+"""The way of a message and nothing else: gateway and courier as processes, to be ill-treated."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterable
+
+from delivery.models import Message, Recipient
+from delivery.reads import reconcile_account
+from tests.scenarios.mail import PatientSenders
+from tests.scenarios.world import World
+from tests.support.mailserver import MailServer
+from tests.support.processes import Process, Processes, free_port, listens, wait_until
+
+
+class MailPath:
+    """`manage.py gateway` and `manage.py courier` on one database and data directory."""
+
+    def __init__(self, processes: Processes, database_url: str, **environment: str) -> None:
+        self.smtp_port = free_port()
+        self.running: dict[str, Process] = {}
+        self._processes = processes
+        self._environment = environment | {"DATABASE_URL": database_url, "SMTP_PORT": str(self.smtp_port)}
+        self._starts = 0
+
+    def start(self, *names: str) -> None:
+        """Start these, or both; returns when the gateway listens."""
+        for name in names or ("gateway", "courier"):
+            self._starts += 1
+            log = f"{name}{self._starts}"
+            self.running[name] = self._processes.manage(log, name, **self._environment)
+        wait_until(lambda: listens(self.smtp_port), "the gateway listens", 30)
+
+    def kill(self, names: Iterable[str]) -> None:
+        """SIGKILL, to all at the same moment; returns when they are gone."""
+        for name in names:
+            os.kill(self.running[name].pid, signal.SIGKILL)
+        for name in names:
+            self.running[name].kill()
+
+    def alive(self) -> bool:
+        return all(process.alive for process in self.running.values())
+
+
+def in_flight() -> set[str]:
+    """Message-IDs that a courier holds: only of these a second copy may arrive when it is killed now."""
+    sending = Recipient.objects.filter(state=Recipient.State.SENDING)
+    return set(sending.values_list("message__message_id", flat=True))
+
+
+def goes_on(senders: PatientSenders, server: MailServer, seconds: float = 30) -> None:
+    """Mail is accepted from now on, and delivered."""
+    accepted = len(senders.accepted)
+    wait_until(lambda: len(senders.accepted) > accepted + 5, "mail is accepted", seconds)
+    newest = senders.accepted[-1].message_id
+    wait_until(lambda: server.count_by_message_id()[newest], "it is delivered", seconds)
+
+
+def flows(senders: PatientSenders, server: MailServer, more: int, seconds: float = 60) -> None:
+    """So many more messages are accepted, and so many delivered."""
+    accepted, arrived = len(senders.accepted) + more, len(server.messages) + more
+    wait_until(lambda: len(senders.accepted) >= accepted, "mail is accepted", seconds)
+    wait_until(lambda: len(server.messages) >= arrived, "mail is delivered", seconds)
+
+
+def the_books_balance(
+    senders: PatientSenders, server: MailServer, world: World, doubtful: Counter[str] | None = None
+) -> None:
+    """What got a 250 has arrived, byte for byte the same copies; none twice without a reason.
+
+    `doubtful` counts for each Message-ID how often it was in flight when its courier was killed.
+    """
+    doubtful = doubtful or Counter()
+    arrived = server.count_by_message_id()
+    lost = [letter.message_id for letter in senders.accepted if not arrived[letter.message_id]]
+    assert not lost, f"{len(lost)} accepted messages are lost: {lost[:5]}"
+    balance = reconcile_account(world.account.pk)
+    assert balance.balanced
+    assert balance.accepted == balance.delivered == Recipient.objects.count()
+    # Stored twice: only what its client had to send twice, for want of an answer.
+    stored = Counter(Message.objects.values_list("message_id", flat=True))
+    assert set(arrived) == set(stored)
+    assert all(count <= senders.tries[message_id] for message_id, count in stored.items())
+    # Sent twice: only what was in flight at a kill, once more for each.
+    repeats = arrived - stored
+    assert not repeats - doubtful, f"copies without a reason: {repeats - doubtful}"
