@@ -5,6 +5,13 @@ Counts are of recipients unless a name says messages. All datetimes are aware UT
 """
 
 from delivery.reads.attempts import Evidence, evidence, evidence_by_window, routes_with_failed_mail
+from delivery.reads.expiry import (
+    Expiring,
+    accounts_expiring,
+    accounts_without_bounce_route,
+    bounces_waiting,
+    expires_within,
+)
 from delivery.reads.flow import CHART_BUCKETS, Balance, Rate, delivery_rates, reconcile_account
 from delivery.reads.queue import (
     RATE_SPAN,
@@ -26,15 +33,20 @@ __all__ = [
     "Balance",
     "Drain",
     "Evidence",
+    "Expiring",
     "PauseState",
     "QueueFigures",
     "Rate",
     "RouteQueue",
+    "accounts_expiring",
+    "accounts_without_bounce_route",
+    "bounces_waiting",
     "delivery_rates",
     "drain_progress",
     "evidence",
     "evidence_by_window",
     "expires_first",
+    "expires_within",
     "pause_state",
     "queue_by_route",
     "queue_figures",
