@@ -58,6 +58,7 @@ def bounce_due(now: datetime) -> tuple[int, int]:
         recipients = list(
             Recipient.objects.filter(message_id__in=locked, state=Recipient.State.EXPIRED)
             .select_related("next_hop__route")
+            .select_for_update(no_key=True, of=("self",))
             .order_by("pk")
         )
         return len(recipients), _settle(Batch.load(locked, recipients, now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import smtplib
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from django.utils import timezone
 from flufl.bounce import scan_message
 
 from accounts.models import Account
+from delivery import jobs
 from delivery.models import DeliverySettings, Message, NextHop, Pause, Recipient, Route, RouteHost
 from delivery.reads import reconcile_account
 from delivery.rules.bounces import LOOK_AGAIN
@@ -27,6 +29,7 @@ from tests.support.couriers import (
     running_courier,
     states,
 )
+from tests.support.gateway import gateway
 from tests.support.mailserver import MailServer, Received
 from tests.support.processes import Processes
 
@@ -114,6 +117,36 @@ def test_a_refused_message_goes_back_to_its_sender(
     assert message.message_id.encode() in report.data
     assert NextHop.objects.get(route__kind="outbound").domain == "outside.example"
     assert Message.objects.get(report="failure").report_of == message
+
+
+def test_the_whole_story_from_the_gateway_on(
+    server: MailServer, smart_host: MailServer, account: Account, hop: NextHop
+) -> None:
+    outbound(account, smart_host)
+    DeliverySettings.objects.create(account=account, bounce="always")
+    server.reply("rcpt", "550-5.7.1 Not here,\r\n550 5.7.1 not for you")
+    with gateway() as running, running_courier():
+        with smtplib.SMTP("127.0.0.1", running.port, local_hostname="client.example", timeout=10) as client:
+            client.sendmail(
+                "eve@outside.example",
+                ["ghost@acme.example"],
+                "Subject: Gr\u00fc\u00dfe\r\n\r\nShall we?\r\n".encode(),
+                mail_options=["RET=FULL", "ENVID=QQ+2B314"],
+                rcpt_options=["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;ghost@old.example"],
+            )
+        eventually(lambda: states(hop) == {"expired": 1}, "refused")
+        jobs.bounce()
+        (report,) = smart_host.wait_for(1)
+    assert states(hop) == {"bounced": 1}
+    assert report.recipients == ("eve@outside.example",)
+    assert "BODY=8BITMIME" in report.mail_parameters
+    assert scan_message(email.message_from_bytes(report.data)) == {b"ghost@old.example"}
+    assert field(report, "Original-Envelope-Id") == ["QQ+314"]
+    assert field(report, "Diagnostic-Code") == ["smtp; 550 5.7.1 Not here, 5.7.1 not for you"]
+    returned = next(
+        part for part in email.message_from_bytes(report.data).walk() if part["Received"] and part["Subject"]
+    )
+    assert "Shall we?" in str(returned.get_payload())
 
 
 def test_mail_goes_back_when_its_time_is_over(

@@ -218,6 +218,17 @@ def test_any_original_makes_a_valid_report(
         assert bob["Final-Recipient"] == "rfc822; bob@acme.example"
 
 
+@given(address=text, sender=text, orcpt=text, remote=text, utf8=st.booleans())
+def test_any_address_makes_a_valid_report(
+    address: str, sender: str, orcpt: str, remote: str, utf8: bool
+) -> None:
+    fate = Fate(address, "5.1.1", words="550 no", remote=remote, orcpt=f"utf-8;{orcpt}")
+    message = parsed(build(report(fates=(fate,), sender=sender, smtputf8=utf8)))
+    status = parts(message)[1]
+    if status.get_content_type() == "message/delivery-status":
+        assert [part["Status"] for part in parts(status)] == [None, "5.1.1"]
+
+
 @given(st.binary(max_size=500))
 def test_quoted_printable_keeps_every_byte(data: bytes) -> None:
     encoded = quoted_printable(data)
