@@ -14,6 +14,7 @@ from django.utils import timezone
 from delivery import rules
 from delivery.courier.client import Timeouts
 from delivery.courier.database import PASSING, DatabaseThread
+from delivery.courier.hosts import HostMemory
 from delivery.courier.identity import Identity
 from delivery.courier.lane import Lane, Surroundings
 from delivery.courier.nudge import NudgeListener
@@ -57,6 +58,7 @@ class Courier:
             read_content=self._read_content,
             wake=self._awake.set,
             large=asyncio.Semaphore(LARGE_AT_ONCE),
+            hosts=HostMemory(),
         )
 
     def stop(self) -> None:
