@@ -10,6 +10,7 @@ from delivery.reads.expiry import (
     accounts_expiring,
     accounts_without_bounce_route,
     bounces_waiting,
+    bounces_without_route,
     expires_within,
 )
 from delivery.reads.flow import CHART_BUCKETS, Balance, Rate, delivery_rates, reconcile_account
@@ -41,6 +42,7 @@ __all__ = [
     "accounts_expiring",
     "accounts_without_bounce_route",
     "bounces_waiting",
+    "bounces_without_route",
     "delivery_rates",
     "drain_progress",
     "evidence",

@@ -75,6 +75,11 @@ def accounts_without_bounce_route(now: datetime) -> list[int]:
     return sorted(set(hops.values_list("route__account_id", flat=True)))
 
 
+def bounces_without_route(account_id: int, now: datetime) -> int:
+    """Recipients whose sender cannot be told because the account has no outbound route."""
+    return bounces_waiting(account_id) if account_id in accounts_without_bounce_route(now) else 0
+
+
 def bounces_waiting(account_id: int) -> int:
     """Recipients of the account whose sender is to be told and was not yet."""
     hops = NextHop.objects.filter(route__account_id=account_id).values("pk")
