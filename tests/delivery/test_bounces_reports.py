@@ -106,6 +106,15 @@ def test_an_independent_reader_finds_who_bounced_for_good() -> None:
     assert scan_message(message) == {b"Bob+tag@acme.example", b"eve@acme.example"}
 
 
+def test_what_we_found_out_ourselves_is_not_put_into_a_servers_mouth() -> None:
+    fate = Fate("bob@nowhere.example", "5.1.2", words="550 5.1.2 The domain nowhere.example does not exist.")
+    message = parsed(build(report(fates=(fate,))))
+    bob = blocks(message)[1]
+    assert bob["Diagnostic-Code"].startswith("x-continuity; ")
+    assert "Remote-MTA" not in bob
+    assert "server" not in parts(message)[0].get_payload()
+
+
 def test_a_warning_is_a_delay_and_says_how_long_it_is_tried() -> None:
     late = Fate("bob@acme.example", "4.2.2", words="452 4.2.2 Full", retry_until=NOW + timedelta(hours=95))
     message = parsed(build(report(fates=(late,), delayed=True)))
