@@ -15,6 +15,7 @@ from delivery import rules
 from delivery.courier.client import Connection, HostFailed, Sent, Timeouts
 from delivery.courier.hosts import HostMemory, hosts_of
 from delivery.courier.mx import Undeliverable
+from delivery.courier.rate import Allowances
 from delivery.rules import Outcome, State, Verdict
 from delivery.services.claims import Envelope, Flow, Host
 from delivery.services.sending import Transaction
@@ -39,6 +40,7 @@ class Surroundings:
     wake: Callable[[], None]
     large: asyncio.Semaphore
     hosts: HostMemory
+    allowances: Allowances
 
 
 class Lane:
@@ -59,6 +61,7 @@ class Lane:
 
     def update(self, flow: Flow) -> None:
         self.flow, self.hop, self.limits = flow, flow.hop, flow.limits
+        self.allowance = self.around.allowances.of(flow.route_id, flow.per_minute)
 
     @property
     def allowed(self) -> int:
@@ -71,6 +74,11 @@ class Lane:
     @property
     def room(self) -> int:
         """How many more messages to claim now."""
+        room = self._room
+        return min(room, self.allowance.available) if room and self.allowance else room
+
+    @property
+    def _room(self) -> int:
         waiting = self.jobs.qsize()
         if self.stalled:
             return 0
@@ -95,6 +103,8 @@ class Lane:
 
     def add(self, envelopes: Sequence[Envelope] = ()) -> None:
         """Take claimed messages, and see to it that there are workers for all that wait."""
+        if self.allowance:
+            self.allowance.take(len(envelopes))
         for envelope in envelopes:
             self.jobs.put_nowait(envelope)
         while self.workers < min(self.allowed, self.jobs.qsize() + self.busy):
@@ -110,6 +120,8 @@ class Lane:
             envelope = self.jobs.get_nowait()
             if envelope:
                 released += envelope.recipient_ids
+                if self.allowance:
+                    self.allowance.put_back(1)
         if released:
             self.around.report(Transaction(self.hop_id, released=tuple(released)))
 

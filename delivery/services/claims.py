@@ -44,6 +44,8 @@ class Flow:
     hop: rules.Hop
     limits: rules.Limits
     hosts: tuple[Host, ...]
+    route_id: int = 0
+    per_minute: int | None = None
     mx_domain: str = ""  # without hosts of its own: whose MX records say where to
 
 
@@ -104,7 +106,15 @@ def flowing(now: datetime, memory: Memory) -> list[Flow]:
 
 def _flow(row: NextHop, memory: Memory) -> Flow:
     hosts = _hosts(row.route)
-    return Flow(row.pk, hop_of(row, memory), limits_of(row.route), hosts, "" if hosts else row.domain)
+    return Flow(
+        hop_id=row.pk,
+        hop=hop_of(row, memory),
+        limits=limits_of(row.route),
+        hosts=hosts,
+        route_id=row.route_id,
+        per_minute=row.route.max_per_minute,
+        mx_domain="" if hosts else row.domain,
+    )
 
 
 def paused_hops() -> set[int]:
