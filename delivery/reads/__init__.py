@@ -12,6 +12,8 @@ from delivery.reads.expiry import (
     bounces_waiting,
     bounces_without_route,
     expires_within,
+    inbound_expires_first,
+    queue_lifetime,
 )
 from delivery.reads.flow import CHART_BUCKETS, Balance, Rate, delivery_rates, reconcile_account
 from delivery.reads.queue import (
@@ -49,9 +51,11 @@ __all__ = [
     "evidence_by_window",
     "expires_first",
     "expires_within",
+    "inbound_expires_first",
     "pause_state",
     "queue_by_route",
     "queue_figures",
+    "queue_lifetime",
     "reconcile_account",
     "routes_with_failed_mail",
     "running_now",

@@ -15,13 +15,11 @@ from delivery.reads.queue import running_now
 class Expiring:
     """Inbound recipients that are given up unless they are delivered or deliveries are paused.
 
-    `first_at` is in wall time, and past where an attempt at the limit is still to be made. `lifetime` is
-    how long the account's mail waits.
+    `first_at` is in wall time, and past where an attempt at the limit is still to be made.
     """
 
     number: int
     first_at: datetime
-    lifetime: timedelta
 
 
 def accounts_expiring(before: datetime) -> list[int]:
@@ -35,34 +33,41 @@ def accounts_expiring(before: datetime) -> list[int]:
     return sorted(set(hops.values_list("route__account_id", flat=True)))
 
 
+def inbound_expires_first(account_id: int, now: datetime) -> datetime | None:
+    """When the first queued inbound mail is given up, in wall time; None without any, or paused.
+
+    An index probe a next hop.
+    """
+    if Pause.objects.filter(account_id=account_id, ended_at=None, started_at__lte=now).exists():
+        return None
+    queued = Recipient.objects.still_queued().filter(next_hop=OuterRef("pk")).order_by("expires_at")
+    hops = _inbound(account_id).annotate(first=Subquery(queued.values("expires_at")[:1]))
+    first: datetime | None = hops.aggregate(value=Min("first"))["value"]
+    return first and now + (first - running_now(account_id, now))
+
+
 def expires_within(account_id: int, now: datetime, span: timedelta) -> Expiring | None:
     """Queued inbound mail of the account whose time is over within `span`; None without any, or paused.
 
     Costs by the number that expires, not by the length of the queue.
     """
-    if Pause.objects.filter(account_id=account_id, ended_at=None, started_at__lte=now).exists():
+    first_at = inbound_expires_first(account_id, now)
+    if first_at is None or first_at > now + span:
         return None
-    running = running_now(account_id, now)
-    first = _first(account_id)
-    if first is None or first > running + span:
-        return None
-    hops = _inbound(account_id).values("pk")
-    number = (
-        Recipient.objects.still_queued().filter(next_hop__in=hops, expires_at__lte=running + span).count()
-    )
+    hops = list(_inbound(account_id).values_list("pk", flat=True))
+    until = running_now(account_id, now) + span
+    expiring = Recipient.objects.still_queued().filter(next_hop__in=hops, expires_at__lte=until)
+    return Expiring(expiring.count(), first_at)
+
+
+def queue_lifetime(account_id: int) -> timedelta:
+    """How long the account's mail waits before it is given up."""
     hours = DeliverySettings.objects.filter(pk=account_id).values_list("queue_hours", flat=True).first()
-    return Expiring(number, now + (first - running), timedelta(hours=hours or 96))
+    return timedelta(hours=hours or 96)
 
 
 def _inbound(account_id: int) -> QuerySet[NextHop]:
     return NextHop.objects.filter(route__account_id=account_id, route__kind=Route.Kind.INBOUND)
-
-
-def _first(account_id: int) -> datetime | None:
-    queued = Recipient.objects.still_queued().filter(next_hop=OuterRef("pk")).order_by("expires_at")
-    hops = _inbound(account_id).annotate(first=Subquery(queued.values("expires_at")[:1]))
-    found: datetime | None = hops.aggregate(value=Min("first"))["value"]
-    return found
 
 
 def accounts_without_bounce_route(now: datetime) -> list[int]:

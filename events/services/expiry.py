@@ -44,17 +44,17 @@ def decide(account_id: int, now: datetime) -> int:
 
 def going_back(account_id: int, now: datetime) -> Expiring | None:
     """Inbound mail that goes back within a day of its first, if that one does within a day from now."""
-    soon = delivery.expires_within(account_id, now, A_DAY)
-    if soon is None:
+    first_at = delivery.inbound_expires_first(account_id, now)
+    if first_at is None or first_at > now + A_DAY:
         return None
-    return delivery.expires_within(account_id, now, soon.first_at - now + A_DAY)
+    return delivery.expires_within(account_id, now, first_at - now + A_DAY)
 
 
 def _expiry_due(account_id: int, now: datetime) -> timedelta | None:
-    soon = delivery.expires_within(account_id, now, max(rules.EXPIRY_WARNINGS))
-    if soon is None:
+    first_at = delivery.inbound_expires_first(account_id, now)
+    if first_at is None:
         return None
-    return rules.expiry_warning(soon.first_at, soon.lifetime, _warned(account_id), now)
+    return rules.expiry_warning(first_at, delivery.queue_lifetime(account_id), _warned(account_id), now)
 
 
 def _warned(account_id: int) -> rules.ExpiryWarned | None:
