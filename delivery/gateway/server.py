@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 
 from django.conf import settings
 
@@ -17,7 +18,7 @@ from delivery.gateway.outbound import Outbound
 from delivery.gateway.session import SmtpSession
 from delivery.gateway.submission import Logins
 from delivery.gateway.submission_session import SubmissionSession
-from delivery.gateway.tls import server_context
+from delivery.gateway.tls import Certificate
 from delivery.gateway.trace import Tracer
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ class Gateway:
         self.limits = limits or Limits.from_settings()
         self.name: str = settings.GATEWAY_NAME
         self.refuse_bare: bool = settings.BARE_LF == "refuse"
-        self.tls = server_context()
+        self.certificate = Certificate()
+        self._watch = self.loop.create_task(self.certificate.watch())
         self.tracer = Tracer(self.name, settings.SECRET_KEY)
         self.budget = Budget(self.limits.memory)
         self.connections = Connections(self.limits)
@@ -46,6 +48,11 @@ class Gateway:
         self.outbound = Outbound()
         self.logins = Logins(self.outbound)
         self._servers: list[asyncio.Server] = []
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """What STARTTLS shows now."""
+        return self.certificate.context
 
     async def start(self, address: str, port: int, *, submission: bool = False) -> int:
         """Listen, together with other gateways on the same port; the port is returned. Raises OSError.
@@ -64,6 +71,7 @@ class Gateway:
     async def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Take no more, let commits end and their answers go out, close; not longer than `seconds`."""
         self.stopping = True
+        self._watch.cancel()
         for server in self._servers:
             server.close()
         for session in list(self.sessions):
