@@ -15,7 +15,7 @@ from delivery.reads.expiry import (
     inbound_expires_first,
     queue_lifetime,
 )
-from delivery.reads.flow import CHART_BUCKETS, Balance, Rate, delivery_rates, reconcile_account
+from delivery.reads.flow import CHART_BUCKETS, Rate, delivery_rates
 from delivery.reads.queue import (
     RATE_SPAN,
     Drain,
@@ -29,11 +29,23 @@ from delivery.reads.queue import (
     queue_figures,
     running_now,
 )
+from delivery.reads.reconcile import (
+    Balance,
+    Books,
+    Day,
+    Scope,
+    balance,
+    reconcile,
+    reconcile_account,
+    reconcile_days,
+)
 
 __all__ = [
     "CHART_BUCKETS",
     "RATE_SPAN",
     "Balance",
+    "Books",
+    "Day",
     "Drain",
     "Evidence",
     "Expiring",
@@ -41,8 +53,10 @@ __all__ = [
     "QueueFigures",
     "Rate",
     "RouteQueue",
+    "Scope",
     "accounts_expiring",
     "accounts_without_bounce_route",
+    "balance",
     "bounces_waiting",
     "bounces_without_route",
     "delivery_rates",
@@ -56,7 +70,9 @@ __all__ = [
     "queue_by_route",
     "queue_figures",
     "queue_lifetime",
+    "reconcile",
     "reconcile_account",
+    "reconcile_days",
     "routes_with_failed_mail",
     "running_now",
 ]
