@@ -72,7 +72,8 @@ def _context(files: Sequence[Path]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Of an encrypted key it would ask the terminal for the password, and wait.
-    context.load_cert_chain(*files, password=lambda: "")
+    certificate, *key = files
+    context.load_cert_chain(certificate, key[0] if key else None, password=lambda: "")
     return context
 
 
