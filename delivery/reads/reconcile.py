@@ -146,15 +146,14 @@ def reconcile_days(scope: Scope) -> list[Day]:
         )
         within = Recipient.objects.filter(Scope(scope.account_id, scope.start, scope.end).recipients)
         rows = within.annotate(bucket=Bucket("message__accepted_at", seconds=DAY_SECONDS)).values("bucket")
-        became: dict[int, dict[str, int]] = {
-            row["bucket"]: {**row} for row in rows.annotate(**_COUNTS).order_by()
-        }
+        counted = rows.annotate(**_COUNTS).values_list("bucket", *_COUNTS).order_by()
+        became = {bucket: dict(zip(_COUNTS, counts, strict=True)) for bucket, *counts in counted}
     return [
         Day(
             instant_of(bucket * DAY_SECONDS).date(),
             Balance(
                 accepted=accepted.get(bucket) or 0,
-                **{name: became[bucket][name] if bucket in became else 0 for name in _COUNTS},
+                **became.get(bucket, dict.fromkeys(_COUNTS, 0)),
             ),
         )
         for bucket in sorted(accepted.keys() | became.keys())
