@@ -16,7 +16,8 @@ from django.utils import timezone
 from flufl.bounce import scan_message
 
 from accounts.models import Account
-from delivery import jobs
+from delivery import bounces, jobs
+from delivery.bounces import Built, Report
 from delivery.models import DeliverySettings, Message, NextHop, Pause, Recipient, Route, RouteHost
 from delivery.reads import reconcile_account
 from delivery.rules.bounces import LOOK_AGAIN
@@ -334,6 +335,26 @@ def test_a_batch_costs_the_same_however_many_messages(account: Account, hop: Nex
     assert len(captured) == 1
 
 
+def test_a_message_on_which_our_own_code_fails_keeps_no_other_waiting(
+    account: Account, hop: NextHop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbound(account)
+    poison, fine = given_up(hop, subject="poison"), given_up(hop)
+    build = bounces.build
+
+    def fails_on_poison(report: Report) -> Built:
+        if report.subject == "poison":
+            raise RecursionError
+        return build(report)
+
+    monkeypatch.setattr(bounces, "build", fails_on_poison)
+    assert bouncing.run(timezone.now()) == 1
+    assert (final(poison), final(fine)) == (
+        {"somebody@acme.example": "quarantined"},
+        {"somebody@acme.example": "bounced"},
+    )
+
+
 # --- Warnings ---------------------------------------------------------------------------------------------
 
 
@@ -406,6 +427,29 @@ def test_paused_time_is_no_delay(account: Account, hop: NextHop) -> None:
     pause.save()
     assert bouncing.run(now + timedelta(hours=2, minutes=19)) == 0
     assert bouncing.run(now + timedelta(hours=2, minutes=21)) == 1
+
+
+def test_two_at_once_warn_once(account: Account, hop: NextHop) -> None:
+    outbound(account)
+    DeliverySettings.objects.create(account=account, warn_inbound_minutes=30)
+    now, barrier = timezone.now(), threading.Barrier(2)
+    for _ in range(60):
+        late(hop, now - timedelta(hours=1))
+
+    def warn() -> None:
+        try:
+            barrier.wait(10)
+            bouncing.run(now)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=warn) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    bouncing.run(now)
+    assert Message.objects.filter(report="delay").count() == 60
 
 
 def test_many_late_messages_are_warned_about_in_batches(account: Account, hop: NextHop) -> None:
