@@ -17,11 +17,12 @@ def bulk_action(action_id: int) -> None:
     queue_actions.run_slice(action_id)
 
 
-def bulk_sweep() -> None:
-    """Carry on with what was left by a worker that died. One index look-up when there is none."""
-    queue_actions.sweep(timezone.now())
+def housekeep() -> None:
+    """Carry on with actions whose worker died; at the beginning of each hour delete what had its time.
 
-
-def retain() -> None:
-    """Delete what has been kept for its time. Once an hour, so that a day's worth goes in small parts."""
-    retention.run(timezone.now())
+    A few index look-ups when there is nothing.
+    """
+    now = timezone.now()
+    queue_actions.sweep(now)
+    if retention.is_time(now):
+        retention.run(now)

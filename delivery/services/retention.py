@@ -20,7 +20,13 @@ BATCH = 200  # messages
 BATCH_BYTES = 64 * 1024 * 1024
 VACUUM_PAGES = 1000  # of SQLite, a step
 GIVE_WAY = 0.01  # seconds between two batches
-RUN_SECONDS = 600.0
+RUN_SECONDS = 50.0
+MINUTES = 5  # of each hour, in which it runs as often as the clock comes round
+
+
+def is_time(now: datetime) -> bool:
+    """Once an hour for some minutes: what is due goes in small parts, and is not looked for all the time."""
+    return now.minute < MINUTES
 
 
 def run(now: datetime, seconds: float = RUN_SECONDS) -> tuple[int, int]:

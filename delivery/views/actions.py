@@ -53,6 +53,9 @@ def act(request: ConsoleRequest) -> HttpResponse:
     search = Search(request.account.pk, criteria)
     count = search.count(trying=True)
     assert count
+    if not count.number and not count.more:
+        messages.info(request, _("Nothing matches any more."))
+        return redirect(_list(form))
     context = {
         "kind": kind,
         "word": Kind(kind).label,
