@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +23,19 @@ _HOST_NAME = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 ALERT_EMAIL_SCHEMES = ("smtp", "smtps", "smtp+starttls")
 SECRET_KEY_CHARACTERS = 32
-PORTS = ("WEB_PORT", "SMTP_PORT", "DEMO_SMTP_PORT")
+PORTS = ("WEB_PORT", "SMTP_PORT", "SUBMISSION_PORT", "DEMO_SMTP_PORT")
+OPTIONAL_PORTS = ("SUBMISSION_PORT",)  # 0 is "none"
+
+# The least that each limit of the gateway can be, and why.
+SMALLEST = {
+    "SIZE_LIMIT": (65536, "RFC 5321 asks for 64 KiB at least"),
+    "GATEWAY_RECIPIENTS": (100, "RFC 5321 asks for 100 at least"),
+    "GATEWAY_CONNECTIONS": (1, "no mail could come in"),
+    "GATEWAY_CONNECTIONS_PER_ADDRESS": (1, "no mail could come in"),
+    "GATEWAY_COMMANDS": (10, "no message could be handed over"),
+    "GATEWAY_ERRORS": (1, "every connection would be closed"),
+    "GATEWAY_IDLE_SECONDS": (1, "every connection would be closed"),
+}
 
 
 def _error(number: int, text: str, hint: str) -> Error:
@@ -42,6 +54,8 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> 
         _tls(),
         _secrets(),
         _dns(),
+        _gateway(),
+        _networks(),
     )
     return [message for part in parts for message in part]
 
@@ -63,6 +77,7 @@ def _data_dir() -> Iterator[CheckMessage]:
 
 def _ports() -> Iterator[CheckMessage]:
     ports = {name: getattr(settings, name) for name in PORTS}
+    ports = {name: port for name, port in ports.items() if port or name not in OPTIONAL_PORTS}
     for name, port in ports.items():
         if not 1 <= port <= 65535:
             yield _error(2, f"{name} is {port}, which is not a port.", f"Set {name} to 1 to 65535.")
@@ -159,6 +174,31 @@ def _dns() -> Iterator[CheckMessage]:
                 13,
                 f"DNS_SERVERS holds “{text}”, which is no address of a DNS server.",
                 "Set DNS_SERVERS to such as 192.0.2.1 or 192.0.2.1:5353, or leave it empty for the system's.",
+            )
+
+
+def _gateway() -> Iterator[CheckMessage]:
+    for name, (least, why) in SMALLEST.items():
+        value = getattr(settings, name)
+        if value < least:
+            yield _error(14, f"{name} is {value}: {why}.", f"Set {name} to {least} or more.")
+    if settings.GATEWAY_MEMORY < settings.SIZE_LIMIT:
+        yield _error(
+            15,
+            f"GATEWAY_MEMORY is {settings.GATEWAY_MEMORY}, less than one message of SIZE_LIMIT may have.",
+            f"Set GATEWAY_MEMORY to {settings.SIZE_LIMIT} or more, or SIZE_LIMIT to less.",
+        )
+
+
+def _networks() -> Iterator[CheckMessage]:
+    for text in settings.TRUSTED_NETWORKS:
+        try:
+            ip_network(text, strict=False)
+        except ValueError:
+            yield _error(
+                16,
+                f"TRUSTED_NETWORKS holds “{text}”, which is no network.",
+                "Set TRUSTED_NETWORKS to such as 10.0.0.0/8,192.0.2.7, or to nothing.",
             )
 
 

@@ -29,6 +29,7 @@ PERIODIC = (
     Periodic(events.jobs.tick, "alerts", 2),
     Periodic(notifications.jobs.sweep, "alerts", 3),
     Periodic(delivery.jobs.bounce, "bulk", 5),
+    Periodic(delivery.jobs.housekeep, "bulk", 5),
 )
 
 for _job in PERIODIC:

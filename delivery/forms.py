@@ -9,44 +9,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import AccountForm
-from accounts.models import Account
 from accounts.secrets import encrypt
-from delivery.models import DeliverySettings, Recipient, Route, RouteHost
+from delivery.models import DeliverySettings, Route, RouteHost
 from delivery.ourselves import is_loopback, leads_here
-
-
-class QueueFilter(forms.Form):
-    """The filter bar. It is sent by GET, so that a filtered queue has an address."""
-
-    state = forms.ChoiceField(
-        label=_("State"),
-        required=False,
-        choices=[("", _("All")), ("waiting", _("Waiting")), *Recipient.State.choices],
-    )
-    sender = forms.CharField(label=_("Sender"), required=False, max_length=320)
-    recipient = forms.CharField(label=_("Recipient"), required=False, max_length=320)
-    subject = forms.CharField(label=_("Subject"), required=False, max_length=255)
-    message_id = forms.CharField(label=_("Message-ID"), required=False, max_length=255)
-    age = forms.ChoiceField(
-        label=_("Older than"),
-        required=False,
-        choices=[
-            ("", _("Any age")),
-            ("1", _("1 hour")),
-            ("6", _("6 hours")),
-            ("24", _("1 day")),
-            ("72", _("3 days")),
-        ],
-    )
-    route = forms.ChoiceField(label=_("Route"), required=False)
-    before = forms.IntegerField(required=False, min_value=1, max_value=2**62, widget=forms.HiddenInput)
-
-    def __init__(self, account: Account, data: Any) -> None:
-        super().__init__(data, auto_id="filter-%s")
-        routes = Route.objects.filter(account=account).order_by("name").values_list("pk", "name")
-        field = self.fields["route"]
-        assert isinstance(field, forms.ChoiceField)
-        field.choices = [("", _("All routes")), *((str(pk), name) for pk, name in routes)]
 
 
 class DeliverySettingsForm(AccountForm[DeliverySettings]):
@@ -54,7 +19,14 @@ class DeliverySettingsForm(AccountForm[DeliverySettings]):
 
     class Meta:
         model = DeliverySettings
-        fields = ["queue_hours", "bounce", "warn_outbound_minutes", "warn_inbound_minutes"]
+        fields = [
+            "queue_hours",
+            "bounce",
+            "warn_outbound_minutes",
+            "warn_inbound_minutes",
+            "content_days",
+            "metadata_days",
+        ]
 
 
 class RouteForm(AccountForm[Route]):

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from delivery.services import bouncing
+from delivery.services import bouncing, queue_actions, retention
 
 
 def bounce() -> None:
     """Tell senders of mail that was given up or is late. Two index look-ups when there is none."""
     bouncing.run(timezone.now())
+
+
+def bulk_action(action_id: int) -> None:
+    """Carry on what somebody asked to be done to many."""
+    queue_actions.run_slice(action_id)
+
+
+def housekeep() -> None:
+    """Carry on with actions whose worker died; at the beginning of each hour delete what had its time.
+
+    A few index look-ups when there is nothing.
+    """
+    now = timezone.now()
+    queue_actions.sweep(now)
+    if retention.is_time(now):
+        retention.run(now)

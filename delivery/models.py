@@ -319,6 +319,9 @@ class Message(models.Model):
     accepted_at = models.DateTimeField()
     sender = models.CharField(max_length=320, blank=True, help_text=_("Envelope sender; empty is <>."))
     size = models.PositiveBigIntegerField(help_text=_("Bytes as stored."))
+    taken = models.PositiveIntegerField(
+        null=True, editable=False, help_text=_("Recipients at acceptance, for the books. Null: not noted.")
+    )
     smtputf8 = models.BooleanField(default=False)
     body_8bit = models.BooleanField(default=False, help_text=_("Sent with BODY=8BITMIME."))
     ret = models.CharField(max_length=4, blank=True, help_text=_("RFC 3461 RET: FULL or HDRS."))

@@ -9,10 +9,10 @@ from django.db.models import Q
 
 from accounts.models import AuditEntry, Contact
 from delivery import reads as delivery
-from delivery.reads import Drain, PauseState, QueueFigures
+from delivery.reads import Drain, Expiring, PauseState, QueueFigures
 from events import rules
 from events.models import AlertStream, ContinuityEvent, ManageLink
-from events.services import alerts
+from events.services import alerts, expiry
 from monitoring.models import Outage
 from notifications.models import Suspension
 
@@ -35,13 +35,15 @@ class Status:
     queue: QueueFigures
     drain: Drain | None
     first_bounce_at: datetime | None
+    expiring: Expiring | None
 
 
 def status(account_id: int, now: datetime, contact: Contact | None = None) -> Status:
     """What an administrator has to know at once. A constant number of queries.
 
     `suspended_until` is the end of what silences everybody; `own_suspended_until` of what silences the
-    contact, which may be later. `first_bounce_at` is None while deliveries are paused.
+    contact, which may be later. `first_bounce_at` is None while deliveries are paused. `expiring` is the
+    inbound mail that goes back within the next day and the day after its first; None if none does.
     """
     recent = list(
         Outage.objects.filter(
@@ -64,6 +66,7 @@ def status(account_id: int, now: datetime, contact: Contact | None = None) -> St
         queue=delivery.queue_figures(account_id),
         drain=delivery.drain_progress(account_id, now),
         first_bounce_at=None if pause.mode != "flowing" else delivery.expires_first(account_id, now),
+        expiring=expiry.going_back(account_id, now),
     )
 
 

@@ -90,6 +90,37 @@ def next_slot(due: datetime, interval: timedelta, now: datetime) -> datetime:
     return due + ((now - due) // interval + 1) * interval
 
 
+EXPIRY_WARNINGS = (timedelta(hours=6), timedelta(hours=24))
+"""So long before the first mail goes back to its sender the contacts are told."""
+
+BACKLOG_LASTS = timedelta(hours=24)
+"""A backlog about which was warned is another one so long after its first mail was due to go back."""
+
+
+@dataclass(frozen=True)
+class ExpiryWarned:
+    """The last warning of an account: which one, and when the first mail was due to go back."""
+
+    before: timedelta
+    first_at: datetime
+
+
+def expiry_warning(
+    first_at: datetime, lifetime: timedelta, warned: ExpiryWarned | None, now: datetime
+) -> timedelta | None:
+    """The warning to give now of mail that goes back from `first_at` on, or None.
+
+    Each is given once for a backlog, the latest only where several are due. Where mail waits for less than
+    twice as long as a warning is ahead, that one is left out: it would come with nearly every delay.
+    """
+    due = [before for before in EXPIRY_WARNINGS if first_at - now <= before and lifetime >= 2 * before]
+    if not due:
+        return None
+    if warned and now < warned.first_at + BACKLOG_LASTS and warned.before <= min(due):
+        return None
+    return min(due)
+
+
 def silenced_until(silences: Iterable[Silence], now: datetime) -> datetime | None:
     """The end of the silence that holds now, or None."""
     return max((silence.until for silence in silences if silence.covers(now)), default=None)

@@ -165,6 +165,8 @@ ALERTS = {
     "reminder": _lazy("Reminder"),
     "recovery": _lazy("Recovery notice"),
     "action": _lazy("Action notice"),
+    "expiry": _lazy("Expiry warning"),
+    "route_missing": _lazy("Outbound route missing"),
 }
 DECISIONS = {
     "event.activated": _lazy("Continuity mode activated"),
@@ -180,6 +182,8 @@ DECISIONS = {
     "outage.opened": _lazy("Outage opened"),
     "outage.closed": _lazy("Outage closed"),
     "notifications.suspended": _lazy("Notifications suspended"),
+    "expiry.warned": _lazy("Mail about to go back to its senders"),
+    "bounces.route_missing": _lazy("Bounces wait for an outbound route"),
     "settings.changed": _lazy("Settings changed"),
     "settings.added": _lazy("Settings added"),
     "settings.removed": _lazy("Settings removed"),
@@ -207,7 +211,7 @@ def audit_colour(action: str) -> str:
     """The state class of what a decision led to."""
     red, green = {"outage.opened", "route.down"}, {"outage.closed", "route.up"}
     blue = {"event.activated", "event.extended"}
-    amber = {"pause.started", "route.suspect", "route.recovering", "notifications.suspended"}
+    amber = {"pause.started", "route.suspect", "route.recovering", "notifications.suspended", "expiry.warned"}
     for name, actions in (("red", red), ("green", green), ("blue", blue), ("amber", amber)):
         if action in actions:
             return name

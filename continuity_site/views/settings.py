@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Count
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods
@@ -22,6 +23,7 @@ from accounts.models import Account, MailDomain
 from accounts.services import AlreadyDone
 from delivery.forms import DeliverySettingsForm, RouteForm, RouteHosts
 from delivery.models import DeliverySettings
+from delivery.reads import bounces_without_route
 from delivery.services.settings import settings_route
 from events.models import AlertSettings
 
@@ -94,6 +96,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
             "routes": list(account.routes.prefetch_related("hosts").order_by("kind", "name")),
             "delivery": _own(DeliverySettings)(account),
             "alerts": _own(AlertSettings)(account),
+            "bounces_waiting": bounces_without_route(account.pk, timezone.now()),
         },
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from delivery.authentic.alignment import Dmarc, aligned, check_dmarc, from_domain
+from delivery.authentic.alignment import Dmarc, aligned, check_dmarc, from_domain, organisation
 from delivery.authentic.dkim import MOST_HEADERS, Dkim, Signature, signatures
 from delivery.authentic.resolver import FAILED, Answer, Resolver
 from delivery.authentic.results import in_words
@@ -45,6 +45,7 @@ class Evaluator:
         self._trusts: dict[str, bool] = {}
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(THREADS, "gateway-dkim")
+        organisation("example.com")  # reads the list of suffixes, before anybody waits for it
 
     def trusts(self, address: str) -> bool:
         """Whether the client stands in a network of our own, whose mail is not evaluated."""

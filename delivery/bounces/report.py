@@ -158,7 +158,8 @@ def _fields(fate: Fate, report: Report, *, utf8: bool) -> str:
     if fate.remote:
         text += folded("Remote-MTA", f"dns; {one_line(fate.remote)}")
     if fate.words:
-        kind = "smtp" if fate.words[:3].isdigit() else "x-continuity"
+        asked = fate.words[:3].isdigit() and (fate.remote or fate.expired)
+        kind = "smtp" if asked else "x-continuity"
         text += folded("Diagnostic-Code", f"{kind}; {one_line(fate.words, utf8=utf8)}")
     if fate.tried_at:
         text += f"Last-Attempt-Date: {_date(fate.tried_at)}\r\n"

@@ -42,7 +42,7 @@ def _reason(fate: Fate, *, delayed: bool) -> str:
         return _("The last answer: %(words)s") % facts if said else _("The mail server did not answer.")
     if fate.remote:
         return _("The mail server %(remote)s said: %(words)s") % facts
-    return _("The mail server said: %(words)s") % facts
+    return said  # ours: nobody was asked
 
 
 def _advice(fates: Sequence[Fate], *, delayed: bool) -> str:

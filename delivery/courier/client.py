@@ -17,6 +17,7 @@ from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 from delivery.courier.auth import sign_in
 from delivery.courier.words import reason
 from delivery.models import RouteHost
+from delivery.ourselves import is_our_address
 from delivery.rules import Outcome, Verdict, classify, is_too_many_recipients
 from delivery.services.claims import Addressee, Envelope, Host
 
@@ -118,7 +119,7 @@ class Connection:
     @classmethod
     async def _open(cls, host: Host, local_hostname: str, timeouts: Timeouts, *, tls: bool) -> Connection:
         smtp = aiosmtplib.SMTP(
-            hostname=host.hostname,
+            hostname=host.address or host.hostname,
             port=host.port,
             local_hostname=local_hostname,
             timeout=timeouts.connect,
@@ -127,12 +128,14 @@ class Connection:
         )
         stage = "connect"
         try:
-            await smtp.connect()
+            greeting = await smtp.connect()
+            stage = "banner"
+            refuse_ourselves(smtp, greeting.message, local_hostname)
             stage = "ehlo"
             await greet(smtp)
             if tls and (must_encrypt(host) or smtp.supports_extension("starttls")):
                 stage = "starttls"
-                await smtp.starttls()
+                await smtp.starttls(server_hostname=host.hostname)
                 stage = "ehlo"
                 await greet(smtp)
             if host.username:
@@ -144,6 +147,9 @@ class Connection:
         except SMTPResponseException as error:
             smtp.close()
             raise HostFailed(stage, error.code, error.message) from error
+        except HostFailed:
+            smtp.close()
+            raise
         except (SMTPException, OSError) as error:
             smtp.close()
             # aiosmtplib has one exception for a connection without a banner and for no connection.
@@ -195,6 +201,16 @@ class Connection:
         if reply.code == 421:
             self.usable = False
         return reply
+
+
+def refuse_ourselves(smtp: aiosmtplib.SMTP, greeting: str, own_name: str) -> None:
+    """Raise HostFailed when the connection has come back to this gateway: mail would go round for ever."""
+    name = (greeting.split() or [""])[0].lower().rstrip(".")
+    peer = smtp.get_transport_info("peername") or ("", 0)
+    if name == own_name.lower() or (peer[0] and is_our_address(str(peer[0]).partition("%")[0], peer[1])):
+        raise HostFailed(
+            "banner", None, "This leads back to this gateway itself: mail would go round for ever."
+        )
 
 
 def must_encrypt(host: Host) -> bool:

@@ -13,6 +13,9 @@ from django.utils import timezone
 
 from delivery import rules
 from delivery.courier.client import Connection, HostFailed, Sent, Timeouts
+from delivery.courier.hosts import HostMemory, hosts_of
+from delivery.courier.mx import Undeliverable
+from delivery.courier.rate import Allowances
 from delivery.rules import Outcome, State, Verdict
 from delivery.services.claims import Envelope, Flow, Host
 from delivery.services.sending import Transaction
@@ -21,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 MESSAGES_PER_CONNECTION = 100
 AHEAD = 5  # messages claimed for each connection, so that none waits for the database
-HOST_AVOIDED_SECONDS = 30.0  # a host that failed is tried after the others for so long
-MESSAGE_AVOIDED_SECONDS = 60.0  # and so is a message at which the host failed
+MESSAGE_AVOIDED_SECONDS = 60.0  # a message at which the host failed goes after the others for so long
 AVOIDED_MESSAGES = 100
+HOST_KEPT = 260  # characters
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Surroundings:
     read_content: Callable[[int], Awaitable[bytes]]
     wake: Callable[[], None]
     large: asyncio.Semaphore
+    hosts: HostMemory
+    allowances: Allowances
 
 
 class Lane:
@@ -52,11 +57,11 @@ class Lane:
         self.workers = 0  # that take messages
         self.tasks: set[asyncio.Task[None]] = set()  # and those that only close their connection
         self.avoided_messages: OrderedDict[int, float] = OrderedDict()
-        self._failed_hosts: dict[Host, float] = {}
         self.update(flow)
 
     def update(self, flow: Flow) -> None:
-        self.hop, self.limits, self.hosts = flow.hop, flow.limits, flow.hosts
+        self.flow, self.hop, self.limits = flow, flow.hop, flow.limits
+        self.allowance = self.around.allowances.of(flow.route_id, flow.per_minute)
 
     @property
     def allowed(self) -> int:
@@ -69,6 +74,11 @@ class Lane:
     @property
     def room(self) -> int:
         """How many more messages to claim now."""
+        room = self._room
+        return min(room, self.allowance.available) if room and self.allowance else room
+
+    @property
+    def _room(self) -> int:
         waiting = self.jobs.qsize()
         if self.stalled:
             return 0
@@ -93,6 +103,8 @@ class Lane:
 
     def add(self, envelopes: Sequence[Envelope] = ()) -> None:
         """Take claimed messages, and see to it that there are workers for all that wait."""
+        if self.allowance:
+            self.allowance.take(len(envelopes))
         for envelope in envelopes:
             self.jobs.put_nowait(envelope)
         while self.workers < min(self.allowed, self.jobs.qsize() + self.busy):
@@ -108,6 +120,8 @@ class Lane:
             envelope = self.jobs.get_nowait()
             if envelope:
                 released += envelope.recipient_ids
+                if self.allowance:
+                    self.allowance.put_back(1)
         if released:
             self.around.report(Transaction(self.hop_id, released=tuple(released)))
 
@@ -197,7 +211,7 @@ class Lane:
                 sender=envelope.sender,
                 outcomes=tuple(sent.outcomes),
                 released=tuple(sent.released),
-                host=str(attempt.host or ""),
+                host=str(attempt.host or "")[:HOST_KEPT],
                 milliseconds=int((time.monotonic() - started) * 1000),
                 offered=usable.offered if usable else None,
             )
@@ -211,17 +225,6 @@ class Lane:
             return await attempt.run(envelope.content)
         async with self.around.large:  # only a few large messages are in memory at once
             return await attempt.run(await self.around.read_content(envelope.message_id))
-
-    def hosts_in_order(self) -> list[Host]:
-        """By preference, but those that failed just now last."""
-        now = time.monotonic()
-        return sorted(self.hosts, key=lambda host: self._failed_hosts.get(host, 0.0) > now)
-
-    def host_failed(self, host: Host) -> None:
-        self._failed_hosts[host] = time.monotonic() + HOST_AVOIDED_SECONDS
-
-    def host_works(self, host: Host) -> None:
-        self._failed_hosts.pop(host, None)
 
 
 class _Attempt:
@@ -241,29 +244,48 @@ class _Attempt:
             # Without an answer the server may just have closed an idle connection: it is asked anew.
             answered = self.host if failed.answered else None
             self.abort()
-        for host in self.lane.hosts_in_order():
+        known = self.lane.around.hosts
+        try:
+            hosts = known.in_order(await hosts_of(self.lane.flow))
+        except HostFailed as error:
+            return failed or self._nobody(error)
+        except Undeliverable as error:
+            return self._refused(error)
+        for host in hosts:
             if host == answered:
                 continue
             self.host = host
             try:
-                self.connection = await Connection.open(
-                    host, self.lane.around.local_hostname, self.lane.around.timeouts
-                )
+                with known.trying(host):
+                    self.connection = await self._connected(host)
                 failed = await self._transaction(content)
             except HostFailed as error:
-                failed = _nobody(self.envelope, error)
+                failed = self._nobody(error)
             if not failed.host_failed:
-                self.lane.host_works(host)
+                known.works(host)
                 return failed
-            self.lane.host_failed(host)
+            known.failed(host)
             self.abort()
             if failed.uncertain:
                 return failed
-        return failed or _nobody(self.envelope, HostFailed("connect", None, "The route has no host."))
+        return failed or self._nobody(HostFailed("connect", None, "The route has no host."))
+
+    async def _connected(self, host: Host) -> Connection:
+        around = self.lane.around
+        return await Connection.open(host, around.local_hostname, around.timeouts)
 
     async def _transaction(self, content: bytes) -> Sent:
         assert self.connection
         return await self.connection.send(self.envelope, content)
+
+    def _nobody(self, error: HostFailed) -> Sent:
+        """No recipient was tried."""
+        return _for_all(self.envelope, Verdict.HOST_FAILURE, error.stage, error.code, error.reply)
+
+    def _refused(self, error: Undeliverable) -> Sent:
+        """By DNS: there is nobody to ask."""
+        self.host = None
+        return _for_all(self.envelope, Verdict.REFUSED, "dns", error.code, error.reply)
 
     def abort(self) -> None:
         if self.connection:
@@ -271,24 +293,16 @@ class _Attempt:
             self.connection = None
 
 
-def _nobody(envelope: Envelope, error: HostFailed) -> Sent:
-    """No recipient was tried."""
-    return Sent(
-        [
-            Outcome(
-                recipient.pk, recipient.address, Verdict.HOST_FAILURE, error.stage, error.code, error.reply
-            )
-            for recipient in envelope.recipients
-        ]
-    )
-
-
 def _fault(envelope: Envelope, error: Exception) -> Sent:
     """Our own code failed on it. Only the kind of error is kept: its text could quote the message."""
-    reply = f"Fault of the courier: {type(error).__name__}"
+    return _for_all(envelope, Verdict.FAULT, "", None, f"Fault of the courier: {type(error).__name__}")
+
+
+def _for_all(envelope: Envelope, verdict: Verdict, stage: str, code: int | None, reply: str) -> Sent:
+    """The same outcome for every recipient."""
     return Sent(
         [
-            Outcome(recipient.pk, recipient.address, Verdict.FAULT, "", None, reply)
+            Outcome(recipient.pk, recipient.address, verdict, stage, code, reply)
             for recipient in envelope.recipients
         ]
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 
 from django.utils import timezone
@@ -14,11 +16,14 @@ from django.utils import timezone
 from delivery import rules
 from delivery.courier.client import Timeouts
 from delivery.courier.database import PASSING, DatabaseThread
+from delivery.courier.hosts import HostMemory
 from delivery.courier.identity import Identity
 from delivery.courier.lane import Lane, Surroundings
 from delivery.courier.nudge import NudgeListener
+from delivery.courier.rate import Allowances
 from delivery.rules import Outcome, State, Verdict
 from delivery.services import claims, hops, sending
+from delivery.services.claims import Flow
 from delivery.services.sending import Transaction
 
 logger = logging.getLogger(__name__)
@@ -27,6 +32,9 @@ POLL_SECONDS = 1.0
 SHORTEST_POLL_SECONDS = 0.01  # so that a burst of nudges is one poll
 UPKEEP_SECONDS = 10.0
 RESULTS_AT_ONCE = 500
+MOST_CONNECTIONS = (
+    500  # beyond it no other next hop begins: a thousand silent domains are no thousand sockets
+)
 LARGE_AT_ONCE = 4  # messages too large to be read with their claim
 FINISH_SECONDS = 2.0  # what is in flight may finish for so long at the end
 FLUSH_SECONDS = 1.0
@@ -50,6 +58,8 @@ class Courier:
         self._all_written = asyncio.Event()
         self._all_written.set()
         self._stopping = asyncio.Event()
+        self._turn = 0
+        self._look_took = 0.0
         self._around = Surroundings(
             local_hostname=local_hostname,
             timeouts=timeouts or Timeouts(),
@@ -57,6 +67,8 @@ class Courier:
             read_content=self._read_content,
             wake=self._awake.set,
             large=asyncio.Semaphore(LARGE_AT_ONCE),
+            hosts=HostMemory(),
+            allowances=Allowances(),
         )
 
     def stop(self) -> None:
@@ -120,23 +132,24 @@ class Courier:
     # --- Claiming ----------------------------------------------------------------------------------------
 
     async def _pause_for_mail(self) -> None:
-        await asyncio.sleep(SHORTEST_POLL_SECONDS)
+        await asyncio.sleep(max(SHORTEST_POLL_SECONDS, self._look_took))
         try:
-            await asyncio.wait_for(self._awake.wait(), self._until_next_canary())
+            await asyncio.wait_for(self._awake.wait(), self._until_next_turn())
         except TimeoutError:
             for lane in self.lanes.values():
                 lane.dry = False
         self._awake.clear()
 
-    def _until_next_canary(self) -> float:
-        """Seconds until a next hop may be tried again, at most POLL_SECONDS."""
+    def _until_next_turn(self) -> float:
+        """Seconds until a next hop may be tried again, by its state or its rate; at most POLL_SECONDS."""
         now = timezone.now()
         waits = [
             (lane.hop.not_before - now).total_seconds()
             for lane in self.lanes.values()
             if lane.hop.not_before and lane.hop.not_before > now
         ]
-        return min([POLL_SECONDS, *waits])
+        waits += [lane.allowance.wait for lane in self.lanes.values() if lane.allowance]
+        return min([POLL_SECONDS, *(wait for wait in waits if wait > 0)])
 
     async def _claim_round(self) -> None:
         """Fill every lane that has room; drop lanes with nothing to do."""
@@ -146,10 +159,11 @@ class Courier:
         for hop_id in await self._claiming.run(claims.paused_hops):
             if hop_id in self.lanes:
                 self.lanes[hop_id].give_back()
-        flows = await self._claiming.run(claims.flowing, now, self.memory)
-        for flow in flows:
+        for flow in (flows := await self._look(now)):
             lane = self.lanes.get(flow.hop_id)
             if lane is None:
+                if sum(lane.workers for lane in self.lanes.values()) >= MOST_CONNECTIONS:
+                    continue
                 lane = self.lanes[flow.hop_id] = Lane(flow, self._around)
             elif not lane.stalled:
                 lane.update(flow)
@@ -159,6 +173,14 @@ class Courier:
         for hop_id in [hop_id for hop_id, lane in self.lanes.items() if lane.idle and not lane.waiting]:
             if hop_id not in {flow.hop_id for flow in flows}:
                 del self.lanes[hop_id]
+
+    async def _look(self, now: datetime) -> list[Flow]:
+        """Next hops that have something to do, another one first each time."""
+        started = time.monotonic()
+        flows = await self._claiming.run(claims.flowing, now, self.memory)
+        self._look_took = time.monotonic() - started
+        self._turn = (self._turn + 1) % max(len(flows), 1)
+        return flows[self._turn :] + flows[: self._turn]
 
     async def _fill(self, lane: Lane) -> None:
         room = lane.room

@@ -36,6 +36,7 @@ class Destination:
     offered_size: int
     smtputf8: bool
     domain: str
+    outbound: bool = False
 
 
 @dataclass(frozen=True, slots=True)

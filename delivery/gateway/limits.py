@@ -66,7 +66,7 @@ class Connections:
 
     def enter(self, address: str) -> str | None:
         """Count a connection. Over a limit: the reply to close it with, and it is not counted."""
-        client = _client(address)
+        client = client_network(address)
         if self.total >= self._limits.connections:
             return "421 4.7.0 Too many connections, try again later"
         if self._by_client[client] >= self._limits.connections_per_address:
@@ -76,14 +76,15 @@ class Connections:
         return None
 
     def leave(self, address: str) -> None:
-        client = _client(address)
+        client = client_network(address)
         self.total -= 1
         self._by_client[client] -= 1
         if not self._by_client[client]:
             del self._by_client[client]
 
 
-def _client(address: str) -> str:
+def client_network(address: str) -> str:
+    """What counts as one client: an IPv4 address or an IPv6 /64."""
     if ":" not in address:
         return address
     return str(ipaddress.ip_network((address, 64), strict=False))

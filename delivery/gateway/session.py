@@ -12,10 +12,12 @@ from django.db import Error as DatabaseError
 
 from delivery.authentic.evaluation import UNKNOWN, Verdict
 from delivery.authentic.results import prepend_results
-from delivery.gateway.addresses import parse_parameters, parse_path
+from delivery.gateway.addresses import Mailbox, parse_parameters, parse_path
 from delivery.gateway.commit import Parcel
 from delivery.gateway.connection import SmtpConnection
 from delivery.gateway.data import DataReader
+from delivery.gateway.directory import RELAY, Destination
+from delivery.gateway.outbound import outbound_domain
 from delivery.gateway.refusal import NO_SPACE, NOT_NOW, SYNTAX, TOO_LARGE, Refusal
 from delivery.gateway.transaction import Transaction
 
@@ -36,7 +38,7 @@ class SmtpSession(SmtpConnection):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(gateway)
         self.mail = Transaction()
-        self.helo = ""
+        self.helo = self.signed_in = ""
         self.esmtp = False
         self._commands_left = gateway.limits.commands
         self._errors_left = gateway.limits.errors
@@ -87,14 +89,15 @@ class SmtpSession(SmtpConnection):
 
     async def _ehlo(self, argument: str) -> None:
         self._greeted(argument, esmtp=True)
-        size = await self._gateway.directory.size_to_offer()
-        offers = ["PIPELINING", f"SIZE {size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
-        if not self.tls:
-            offers.append("STARTTLS")
+        offers = self._offers(await self._gateway.directory.size_to_offer())
         lines = [f"{self._gateway.name} greets {self.address}", *offers]
         for line in lines[:-1]:
             self._say(f"250-{line}")
         self._say(f"250 {lines[-1]}")
+
+    def _offers(self, size: int) -> list[str]:
+        offers = ["PIPELINING", f"SIZE {size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
+        return offers if self.tls else [*offers, "STARTTLS"]
 
     def _greeted(self, name: str, *, esmtp: bool) -> None:
         if not name:
@@ -119,7 +122,12 @@ class SmtpSession(SmtpConnection):
         if self.mail.begun:
             raise Refusal("503 5.5.1 A message is under way already")
         path, parameters = parse_path(_after("FROM:", argument))
-        self.mail.begin(path, parse_parameters(parameters), self._gateway.limits.size)
+        account = await self._sender_account(path)
+        options = parse_parameters(parameters)
+        if self.signed_in:
+            options.pop("AUTH", None)  # RFC 4954 section 5: allowed, and of no use to us
+        self.mail.begin(path, options, self._gateway.limits.size)
+        self.mail.account = account
         self._say("250 2.1.0 Sender taken")
 
     async def _rcpt(self, argument: str) -> None:
@@ -131,9 +139,42 @@ class SmtpSession(SmtpConnection):
         if len(self.mail.recipients) >= self._gateway.limits.recipients:
             raise Refusal("452 4.5.3 Too many recipients, send the rest in another message")
         options = parse_parameters(parameters)
-        self.mail.add(path, options, await self._gateway.directory.find(path))
-        self._begin_evaluation()
+        destination = await self._destination(path)
+        await self._begin_evaluation()
+        self.mail.add(path, options, destination)
         self._say("250 2.1.5 Recipient taken")
+
+    # On the submission port these two are different.
+
+    async def _sender_account(self, sender: Mailbox | None) -> int | None:
+        return None
+
+    async def _sign_in(self, argument: str) -> None:
+        raise Refusal("502 5.5.1 No authentication here: this server takes mail for its own domains only")
+
+    async def _destination(self, path: Mailbox) -> Destination:
+        """Where the recipient's mail goes: in, or out for those who may send. Raises Refusal."""
+        try:
+            return await self._gateway.directory.find(path)
+        except Refusal as refusal:
+            if refusal.reply != RELAY:
+                raise
+            account = self.mail.account or await self._account_of_network()
+            if account is None:
+                raise
+            self.mail.account = account
+            return await self._gateway.outbound.find(account, outbound_domain(path))
+
+    async def _account_of_network(self) -> int | None:
+        """The account whose mail may leave from the client's network: by its sender, or the only one."""
+        outbound = self._gateway.outbound
+        accounts = await outbound.accounts_of(self.address)
+        if not accounts:
+            return None
+        if not self.mail.sender:
+            return next(iter(accounts)) if len(accounts) == 1 else None
+        owner = await outbound.owner_of(self.mail.sender_domain)
+        return owner if owner in accounts else None
 
     async def _data(self, argument: str) -> None:
         if argument:
@@ -153,7 +194,7 @@ class SmtpSession(SmtpConnection):
     async def _message(self, held: int) -> None:
         """Read the data, store the message, answer. `held` bytes of the budget are given back."""
         gateway, transaction = self._gateway, self.mail
-        queue_id = gateway.tracer.new_id()
+        queue_id = gateway.tracer.new_id(outbound=transaction.outbound)
         received = gateway.tracer.received(
             queue_id,
             helo=self.helo,
@@ -182,7 +223,7 @@ class SmtpSession(SmtpConnection):
             self._at_work = True
             self._reader.put_back(rest)
             data = reader.content(refuse_bare=gateway.refuse_bare)
-            gateway.tracer.check_loop(data, len(received))
+            gateway.tracer.check_loop(data, len(received), outbound=transaction.outbound)
             verdict = await self._evaluated(data, len(received))
             start = len(received) + prepend_results(data, len(received), gateway.name, verdict.words)
             if len(data) > transaction.smallest_offer:
@@ -194,17 +235,28 @@ class SmtpSession(SmtpConnection):
         finally:
             gateway.budget.give_back(held)
 
-    def _begin_evaluation(self) -> None:
-        """The first recipient was taken: what the DNS says of the sender is asked while the data come."""
+    async def _begin_evaluation(self) -> None:
+        """There is a first recipient: what the DNS says of the sender is asked while the data come.
+
+        Of clients in networks of our own nothing is asked. They may be any of us, but nobody else.
+        """
         evaluator, mail = self._gateway.evaluator, self.mail
-        if evaluator is None or mail.spf is not None or evaluator.trusts(self.address):
+        if evaluator is None or mail.recipients or mail.spf is not None or mail.account is not None:
             return
-        mail.spf = evaluator.begin(self.address, mail.sender, mail.sender_domain, self.helo)
+        if not evaluator.trusts(self.address):
+            mail.spf = evaluator.begin(self.address, mail.sender, mail.sender_domain, self.helo)
+        elif mail.sender:
+            mail.of_ours = await self._gateway.outbound.owner_of(mail.sender_domain) is not None
 
     async def _evaluated(self, data: bytearray, start: int) -> Verdict:
+        """What is known of the sender. Who signed in, or sends from our own networks, is who they say."""
         evaluator, mail = self._gateway.evaluator, self.mail
-        if evaluator is None or mail.spf is None:
+        if mail.account is not None:
+            return Verdict(bool(mail.sender) or None, ())
+        if evaluator is None:
             return UNKNOWN
+        if mail.spf is None:
+            return Verdict(True, ()) if mail.of_ours else UNKNOWN
         return await evaluator.finish(mail.spf, mail.sender_domain, data, start, self.helo)
 
     async def _commit(self, parcel: Parcel, queue_id: str) -> None:
@@ -218,10 +270,11 @@ class SmtpSession(SmtpConnection):
         finally:
             self._committing = False
         log.info(
-            "accepted %s from=<%s> client=%s size=%d recipients=%d",
+            "accepted %s from=<%s> client=%s%s size=%d recipients=%d",
             queue_id,
             self.mail.sender,
             self.address,
+            f" user={self.signed_in}" if self.signed_in else "",
             len(parcel[0].data),
             len(self.mail.recipients),
         )
@@ -236,7 +289,8 @@ class SmtpSession(SmtpConnection):
         """RFC 3848 and RFC 6531 3.7.3."""
         if not self.esmtp:
             return "SMTP"
-        return f"{'UTF8SMTP' if self.mail.smtputf8 else 'ESMTP'}{'S' if self.tls else ''}"
+        name = "UTF8SMTP" if self.mail.smtputf8 else "ESMTP"
+        return f"{name}{'S' if self.tls else ''}{'A' if self.signed_in else ''}"
 
     # --- The rest -----------------------------------------------------------------------------------
 
@@ -263,7 +317,7 @@ class SmtpSession(SmtpConnection):
         raise Refusal("502 5.5.1 Not offered")
 
     async def _auth(self, argument: str) -> None:
-        raise Refusal("502 5.5.1 No authentication here: this server takes mail for its own domains only")
+        await self._sign_in(argument)
 
 
 def _parse(line: bytes) -> tuple[str, str]:

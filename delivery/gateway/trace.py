@@ -13,6 +13,7 @@ from delivery.gateway.headers import header_block
 from delivery.gateway.refusal import Refusal
 
 MOST_HOPS = 100
+MOST_TIMES_OUT = 4
 _HEADERS = 1 << 20  # bytes of headers searched for hops
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 _RECEIVED = re.compile(rb"^Received[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -28,13 +29,13 @@ class Tracer:
             rb"\sby\s+%s\s[^;]{0,120}\sid\s+([0-9a-f]{12})([0-9a-f]{12})\s*;" % re.escape(name.encode())
         )
 
-    def new_id(self) -> str:
+    def new_id(self, *, outbound: bool = False) -> str:
         """An id for one message: random, and a mark that only this installation can make."""
         token = secrets.token_hex(6)
-        return token + self._mark(token.encode())
+        return token + self._mark(token.encode(), outbound)
 
-    def _mark(self, token: bytes) -> str:
-        return hmac.digest(self._key, token, "sha256").hex()[:12]
+    def _mark(self, token: bytes, outbound: bool) -> str:
+        return hmac.digest(self._key, token + b"out" * outbound, "sha256").hex()[:12]
 
     def received(self, queue_id: str, *, helo: str, address: str, tls: str, protocol: str) -> bytes:
         """The header field, folded, with CRLF. `tls` is version and cipher, or empty."""
@@ -46,11 +47,18 @@ class Tracer:
             f"\t{format_datetime(datetime.now(UTC))}\r\n"
         ).encode("ascii")
 
-    def check_loop(self, data: bytes | bytearray, start: int) -> None:
-        """Raise Refusal for a message (from `start` on) with too many hops or with a line of our own."""
+    def check_loop(self, data: bytes | bytearray, start: int, *, outbound: bool = False) -> None:
+        """Raise Refusal for a message (from `start` on) with too many hops or with a line of our own.
+
+        In and out are two things: what came in may be forwarded out, and what went out may come back by a
+        mailing list. Out may even be passed some times, by way of such a list.
+        """
         headers = header_block(data, start, _HEADERS)
         if len(_RECEIVED.findall(headers)) > MOST_HOPS:
             raise Refusal("554 5.4.6 Too many hops, this message is in a loop")
-        for token, mark in self._own.findall(headers):
-            if hmac.compare_digest(self._mark(token), mark.decode()):
-                raise Refusal("554 5.4.6 This message was here before, it is in a loop")
+        ours = sum(
+            hmac.compare_digest(self._mark(token, outbound), mark.decode())
+            for token, mark in self._own.findall(headers)
+        )
+        if ours > (MOST_TIMES_OUT if outbound else 0):
+            raise Refusal("554 5.4.6 This message was here before, it is in a loop")

@@ -30,10 +30,13 @@ class Transaction:
     """Begun by MAIL, filled by RCPT, gone with DATA, RSET or EHLO."""
 
     __slots__ = (
+        "account",
         "begun",
         "body_8bit",
         "declared_size",
         "envid",
+        "of_ours",
+        "outbound",
         "recipients",
         "ret",
         "sender",
@@ -44,6 +47,8 @@ class Transaction:
 
     def __init__(self) -> None:
         self.begun = False
+        self.account: int | None = None  # whose mail to other organisations it may be
+        self.outbound = False  # there is a recipient in another organisation
         self.sender = ""
         self.smtputf8 = False
         self.body_8bit = False
@@ -52,6 +57,7 @@ class Transaction:
         self.declared_size = 0
         self.smallest_offer: float = float("inf")
         self.recipients: dict[str, tuple[int, NewRecipient]] = {}
+        self.of_ours = False  # the sender is, and the client stands in our networks
         self.spf: asyncio.Task[Spf] | None = None
 
     @property
@@ -104,6 +110,7 @@ class Transaction:
                     raise Refusal(_NEEDS_UTF8)
             else:
                 raise Refusal(_UNKNOWN_PARAMETER)
+        self.outbound = self.outbound or to.outbound
         address = str(recipient) if recipient.domain else f"{recipient.local}@{to.domain}"
         if not address.isascii() and not self.smtputf8:
             raise Refusal(_NEEDS_UTF8)

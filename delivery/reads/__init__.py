@@ -5,7 +5,17 @@ Counts are of recipients unless a name says messages. All datetimes are aware UT
 """
 
 from delivery.reads.attempts import Evidence, evidence, evidence_by_window, routes_with_failed_mail
-from delivery.reads.flow import CHART_BUCKETS, Balance, Rate, delivery_rates, reconcile_account
+from delivery.reads.expiry import (
+    Expiring,
+    accounts_expiring,
+    accounts_without_bounce_route,
+    bounces_waiting,
+    bounces_without_route,
+    expires_within,
+    inbound_expires_first,
+    queue_lifetime,
+)
+from delivery.reads.flow import CHART_BUCKETS, Rate, delivery_rates
 from delivery.reads.queue import (
     RATE_SPAN,
     Drain,
@@ -19,26 +29,50 @@ from delivery.reads.queue import (
     queue_figures,
     running_now,
 )
+from delivery.reads.reconcile import (
+    Balance,
+    Books,
+    Day,
+    Scope,
+    balance,
+    reconcile,
+    reconcile_account,
+    reconcile_days,
+)
 
 __all__ = [
     "CHART_BUCKETS",
     "RATE_SPAN",
     "Balance",
+    "Books",
+    "Day",
     "Drain",
     "Evidence",
+    "Expiring",
     "PauseState",
     "QueueFigures",
     "Rate",
     "RouteQueue",
+    "Scope",
+    "accounts_expiring",
+    "accounts_without_bounce_route",
+    "balance",
+    "bounces_waiting",
+    "bounces_without_route",
     "delivery_rates",
     "drain_progress",
     "evidence",
     "evidence_by_window",
     "expires_first",
+    "expires_within",
+    "inbound_expires_first",
     "pause_state",
     "queue_by_route",
     "queue_figures",
+    "queue_lifetime",
+    "reconcile",
     "reconcile_account",
+    "reconcile_days",
     "routes_with_failed_mail",
     "running_now",
 ]

@@ -1,4 +1,4 @@
-"""How much mail went through, and whether it adds up."""
+"""How much mail went through."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import (
-    Count,
-    Q,
-    QuerySet,
-)
+from django.db.models import Count, QuerySet
 
 from delivery.models import Message, Recipient
 from delivery.reads.buckets import Bucket, instant_of
@@ -62,31 +58,3 @@ def delivery_rates(account_id: int, now: datetime, hours: int = 24) -> list[Rate
 def _by_bucket(rows: QuerySet[Any], field: str, seconds: int) -> dict[int, int]:
     buckets = rows.annotate(bucket=Bucket(field, seconds=seconds)).values_list("bucket")
     return dict(buckets.annotate(number=Count("pk")).order_by())
-
-
-@dataclass(frozen=True)
-class Balance:
-    """Reconciliation of an account, by recipient."""
-
-    accepted: int
-    delivered: int
-    bounced: int
-    rejected: int
-    waiting: int
-
-    @property
-    def balanced(self) -> bool:
-        return self.accepted == self.delivered + self.bounced + self.rejected + self.waiting
-
-
-def reconcile_account(account_id: int) -> Balance:
-    """What was accepted and where it is now. Reads every recipient of the account: on demand only."""
-    state = Recipient.State
-    counts = Recipient.objects.filter(next_hop__route__account_id=account_id).aggregate(
-        accepted=Count("pk"),
-        delivered=Count("pk", filter=Q(state=state.DELIVERED)),
-        bounced=Count("pk", filter=Q(state=state.BOUNCED)),
-        rejected=Count("pk", filter=Q(state=state.REJECTED)),
-        waiting=Count("pk", filter=Q(state__in=Recipient.WAITING)),
-    )
-    return Balance(**counts)

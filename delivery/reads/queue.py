@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, Literal
 
 from django.db.models import (
@@ -24,6 +25,8 @@ from django.db.models.functions import Coalesce, Least
 from delivery.models import NextHop, Pause, Recipient, Route
 
 RATE_SPAN = timedelta(minutes=1)
+LONG_QUEUE = 10_000
+_long_queues: dict[int, tuple[float, dict[int, int]]] = {}
 
 
 @dataclass(frozen=True)
@@ -67,22 +70,37 @@ class Drain:
 
 
 def queue_figures(account_id: int) -> QueueFigures:
-    queued = Recipient.objects.waiting().filter(next_hop__route__account_id=account_id).count()
+    queued = sum(_waiting_by_route(account_id).values())
     hops = NextHop.objects.filter(route__account_id=account_id)
     oldest = hops.annotate(oldest=_oldest_waiting()).aggregate(value=Min("oldest"))["value"]
     return QueueFigures(queued, oldest)
 
 
-def queue_by_route(account_id: int) -> list[RouteQueue]:
-    """One entry for each route of the account, also for those nothing ever went over."""
-    order = {state: place for place, state in enumerate(("down", "suspect", "recovering", "up"))}
-    queued = dict(
+def _waiting_by_route(account_id: int) -> dict[int, int]:
+    """How many wait on each route. A count of a long queue is kept for twenty times as long as it took, so
+    that pages that show it all the time do not count a million rows all the time.
+    """
+    kept = _long_queues.get(account_id)
+    if kept and monotonic() < kept[0]:
+        return kept[1]
+    began = monotonic()
+    counts = dict(
         Recipient.objects.waiting()
         .filter(next_hop__route__account_id=account_id)
         .values_list("next_hop__route_id")
         .annotate(number=Count("pk"))
         .order_by()
     )
+    _long_queues.pop(account_id, None)
+    if sum(counts.values()) > LONG_QUEUE:
+        _long_queues[account_id] = (monotonic() + 20 * (monotonic() - began), counts)
+    return counts
+
+
+def queue_by_route(account_id: int) -> list[RouteQueue]:
+    """One entry for each route of the account, also for those nothing ever went over."""
+    order = {state: place for place, state in enumerate(("down", "suspect", "recovering", "up"))}
+    queued = _waiting_by_route(account_id)
     hops: dict[int, list[Any]] = {}
     for hop in NextHop.objects.filter(route__account_id=account_id).annotate(oldest=_oldest_waiting()):
         hops.setdefault(hop.route_id, []).append(hop)

@@ -29,9 +29,11 @@ class Host:
     tls: str
     username: str = ""
     sealed_password: str = field(default="", repr=False)
+    address: str = ""  # of a host found by MX; others are looked up by the system
 
     def __str__(self) -> str:
-        return f"{self.hostname}:{self.port}"
+        found = f"[{self.address}]" if self.address else ""
+        return f"{self.hostname}{found}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Flow:
     hop: rules.Hop
     limits: rules.Limits
     hosts: tuple[Host, ...]
+    route_id: int = 0
+    per_minute: int | None = None
+    mx_domain: str = ""  # without hosts of its own: whose MX records say where to
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,20 @@ def flowing(now: datetime, memory: Memory) -> list[Flow]:
         .prefetch_related("route__hosts")
         .order_by("pk")
     )
-    return [Flow(row.pk, hop_of(row, memory), limits_of(row.route), _hosts(row.route)) for row in rows]
+    return [_flow(row, memory) for row in rows]
+
+
+def _flow(row: NextHop, memory: Memory) -> Flow:
+    hosts = _hosts(row.route)
+    return Flow(
+        hop_id=row.pk,
+        hop=hop_of(row, memory),
+        limits=limits_of(row.route),
+        hosts=hosts,
+        route_id=row.route_id,
+        per_minute=row.route.max_per_minute,
+        mx_domain="" if hosts else row.domain,
+    )
 
 
 def paused_hops() -> set[int]:

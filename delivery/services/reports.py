@@ -22,12 +22,12 @@ from delivery.models import (
     DeliverySettings,
     Message,
     MessageContent,
-    NextHop,
     Pause,
     Recipient,
     Route,
 )
 from delivery.rules import bounces
+from delivery.services.hops import next_hops
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Batch:
             route = self.routes.get((message.account_id, kind))
             if route is not None:
                 wanted[message_id] = (route, "" if own else domain_of(message.sender))
-        hops = _next_hops(set(wanted.values()), self.now)
+        hops = next_hops(set(wanted.values()), self.now)
         return {message_id: hops[place] for message_id, place in wanted.items()}
 
 
@@ -137,25 +137,6 @@ def _paused(accounts: Collection[int], now: datetime) -> dict[int, timedelta]:
         length = min(pause.ended_at or now, now) - pause.started_at
         total[pause.account_id] = total.get(pause.account_id, timedelta()) + length
     return total
-
-
-def _next_hops(places: Collection[tuple[int, str]], now: datetime) -> dict[tuple[int, str], int]:
-    """The next hops of (route, domain), made where they are missing."""
-    routes, domains = {route for route, _ in places}, {domain for _, domain in places}
-
-    def found() -> dict[tuple[int, str], int]:
-        rows = NextHop.objects.filter(route_id__in=routes, domain__in=domains)
-        return {(route, domain): pk for route, domain, pk in rows.values_list("route_id", "domain", "pk")}
-
-    hops = found()
-    missing = sorted(set(places) - set(hops))
-    if missing:
-        NextHop.objects.bulk_create(
-            (NextHop(route_id=route, domain=domain, state_since=now) for route, domain in missing),
-            ignore_conflicts=True,
-        )
-        hops = found()
-    return hops
 
 
 def write(

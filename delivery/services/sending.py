@@ -99,7 +99,9 @@ def _judge(group: _Group, row: NextHop, known: Collection[str], now: datetime, m
     for done in group.transactions:
         tolerant = hop.tolerant
         hop, outcomes = rules.judge(hop, done.sender, done.outcomes, done.milliseconds, known, now, limits)
-        group.judged += [(done, outcome, tolerant or hop.tolerant) for outcome in outcomes]
+        tolerant |= hop.tolerant
+        # What DNS says for certain is no mood of a server that is being restored.
+        group.judged += [(done, outcome, tolerant and outcome.stage != "dns") for outcome in outcomes]
         _note_on_hop(row, done, outcomes, now)
     group.after = hop
     put(row, hop)

@@ -8,17 +8,21 @@ from datetime import datetime
 
 from django.db import OperationalError
 
-from events.services import alerts, feed, mode
+from events.services import alerts, expiry, feed, mode
 
 logger = logging.getLogger(__name__)
 
 
 def tick(now: datetime) -> int:
-    """Close what has run out, alert, tell the others what one did; returns how many things were decided."""
+    """Close what has run out, alert, warn of mail that goes back, tell the others what one did.
+
+    Returns how many things were decided.
+    """
     ended = each(mode.accounts_run_out(now), mode.close_run_out, now)
     alerted = each(alerts.accounts(), alerts.decide, now)
+    warned = each(expiry.accounts(now), expiry.decide, now)
     told = each(feed.accounts_behind(), feed.tell_others, now)
-    return ended + alerted + told
+    return ended + alerted + warned + told
 
 
 def each(accounts: list[int], decide: Callable[[int, datetime], int], now: datetime) -> int:

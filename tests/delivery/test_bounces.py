@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import smtplib
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from django.utils import timezone
 from flufl.bounce import scan_message
 
 from accounts.models import Account
+from delivery import bounces, jobs
+from delivery.bounces import Built, Report
 from delivery.models import DeliverySettings, Message, NextHop, Pause, Recipient, Route, RouteHost
 from delivery.reads import reconcile_account
 from delivery.rules.bounces import LOOK_AGAIN
@@ -27,6 +30,7 @@ from tests.support.couriers import (
     running_courier,
     states,
 )
+from tests.support.gateway import gateway
 from tests.support.mailserver import MailServer, Received
 from tests.support.processes import Processes
 
@@ -114,6 +118,36 @@ def test_a_refused_message_goes_back_to_its_sender(
     assert message.message_id.encode() in report.data
     assert NextHop.objects.get(route__kind="outbound").domain == "outside.example"
     assert Message.objects.get(report="failure").report_of == message
+
+
+def test_the_whole_story_from_the_gateway_on(
+    server: MailServer, smart_host: MailServer, account: Account, hop: NextHop
+) -> None:
+    outbound(account, smart_host)
+    DeliverySettings.objects.create(account=account, bounce="always")
+    server.reply("rcpt", "550-5.7.1 Not here,\r\n550 5.7.1 not for you")
+    with gateway() as running, running_courier():
+        with smtplib.SMTP("127.0.0.1", running.port, local_hostname="client.example", timeout=10) as client:
+            client.sendmail(
+                "eve@outside.example",
+                ["ghost@acme.example"],
+                "Subject: Gr\u00fc\u00dfe\r\n\r\nShall we?\r\n".encode(),
+                mail_options=["RET=FULL", "ENVID=QQ+2B314"],
+                rcpt_options=["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;ghost@old.example"],
+            )
+        eventually(lambda: states(hop) == {"expired": 1}, "refused")
+        jobs.bounce()
+        (report,) = smart_host.wait_for(1)
+    assert states(hop) == {"bounced": 1}
+    assert report.recipients == ("eve@outside.example",)
+    assert "BODY=8BITMIME" in report.mail_parameters
+    assert scan_message(email.message_from_bytes(report.data)) == {b"ghost@old.example"}
+    assert field(report, "Original-Envelope-Id") == ["QQ+314"]
+    assert field(report, "Diagnostic-Code") == ["smtp; 550 5.7.1 Not here, 5.7.1 not for you"]
+    returned = next(
+        part for part in email.message_from_bytes(report.data).walk() if part["Received"] and part["Subject"]
+    )
+    assert "Shall we?" in str(returned.get_payload())
 
 
 def test_mail_goes_back_when_its_time_is_over(
@@ -301,6 +335,26 @@ def test_a_batch_costs_the_same_however_many_messages(account: Account, hop: Nex
     assert len(captured) == 1
 
 
+def test_a_message_on_which_our_own_code_fails_keeps_no_other_waiting(
+    account: Account, hop: NextHop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbound(account)
+    poison, fine = given_up(hop, subject="poison"), given_up(hop)
+    build = bounces.build
+
+    def fails_on_poison(report: Report) -> Built:
+        if report.subject == "poison":
+            raise RecursionError
+        return build(report)
+
+    monkeypatch.setattr(bounces, "build", fails_on_poison)
+    assert bouncing.run(timezone.now()) == 1
+    assert (final(poison), final(fine)) == (
+        {"somebody@acme.example": "quarantined"},
+        {"somebody@acme.example": "bounced"},
+    )
+
+
 # --- Warnings ---------------------------------------------------------------------------------------------
 
 
@@ -373,6 +427,29 @@ def test_paused_time_is_no_delay(account: Account, hop: NextHop) -> None:
     pause.save()
     assert bouncing.run(now + timedelta(hours=2, minutes=19)) == 0
     assert bouncing.run(now + timedelta(hours=2, minutes=21)) == 1
+
+
+def test_two_at_once_warn_once(account: Account, hop: NextHop) -> None:
+    outbound(account)
+    DeliverySettings.objects.create(account=account, warn_inbound_minutes=30)
+    now, barrier = timezone.now(), threading.Barrier(2)
+    for _ in range(60):
+        late(hop, now - timedelta(hours=1))
+
+    def warn() -> None:
+        try:
+            barrier.wait(10)
+            bouncing.run(now)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=warn) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    bouncing.run(now)
+    assert Message.objects.filter(report="delay").count() == 60
 
 
 def test_many_late_messages_are_warned_about_in_batches(account: Account, hop: NextHop) -> None:

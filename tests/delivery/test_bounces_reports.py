@@ -106,6 +106,15 @@ def test_an_independent_reader_finds_who_bounced_for_good() -> None:
     assert scan_message(message) == {b"Bob+tag@acme.example", b"eve@acme.example"}
 
 
+def test_what_we_found_out_ourselves_is_not_put_into_a_servers_mouth() -> None:
+    fate = Fate("bob@nowhere.example", "5.1.2", words="550 5.1.2 The domain nowhere.example does not exist.")
+    message = parsed(build(report(fates=(fate,))))
+    bob = blocks(message)[1]
+    assert bob["Diagnostic-Code"].startswith("x-continuity; ")
+    assert "Remote-MTA" not in bob
+    assert "server" not in parts(message)[0].get_payload()
+
+
 def test_a_warning_is_a_delay_and_says_how_long_it_is_tried() -> None:
     late = Fate("bob@acme.example", "4.2.2", words="452 4.2.2 Full", retry_until=NOW + timedelta(hours=95))
     message = parsed(build(report(fates=(late,), delayed=True)))
@@ -216,6 +225,17 @@ def test_any_original_makes_a_valid_report(
             "Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-MTA", "Diagnostic-Code",
         }  # fmt: skip
         assert bob["Final-Recipient"] == "rfc822; bob@acme.example"
+
+
+@given(address=text, sender=text, orcpt=text, remote=text, utf8=st.booleans())
+def test_any_address_makes_a_valid_report(
+    address: str, sender: str, orcpt: str, remote: str, utf8: bool
+) -> None:
+    fate = Fate(address, "5.1.1", words="550 no", remote=remote, orcpt=f"utf-8;{orcpt}")
+    message = parsed(build(report(fates=(fate,), sender=sender, smtputf8=utf8)))
+    status = parts(message)[1]
+    if status.get_content_type() == "message/delivery-status":
+        assert [part["Status"] for part in parts(status)] == [None, "5.1.1"]
 
 
 @given(st.binary(max_size=500))

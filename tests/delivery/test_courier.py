@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -288,3 +289,17 @@ def test_delivering_writes_no_audit_rows(server: MailServer, hop: NextHop) -> No
     with running_courier():
         eventually(all_delivered, "delivered")
     assert not AuditEntry.objects.exists()
+
+
+def test_a_route_sends_no_more_messages_a_minute_than_it_may(server: MailServer, account: Account) -> None:
+    first = make_hop(account, server, kind="outbound", max_per_minute=600)
+    other = NextHop.objects.create(route=first.route, domain="other.example", state_since=first.state_since)
+    queue_many(first, 12)
+    queue_many(other, 12)
+    started = time.monotonic()
+    with running_courier():
+        server.wait_for(24)
+        took = time.monotonic() - started
+        eventually(all_delivered, "delivered")
+    # 10 a second for both together; of an idle moment 2 s may be made up for.
+    assert 1.5 < took < 5

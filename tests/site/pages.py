@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 from accounts.models import Account, Contact, MailDomain, Membership, User
 from accounts.services import Actor, decision
-from delivery.models import Attempt, Message, MessageContent, NextHop, Recipient, Route, RouteHost, RouteTest
+from delivery.models import (
+    Attempt,
+    BulkAction,
+    BulkActionItem,
+    Message,
+    MessageContent,
+    NextHop,
+    Recipient,
+    Route,
+    RouteHost,
+    RouteTest,
+)
 from events.models import AlertStream, ContinuityEvent
 from monitoring.models import Monitor, Outage, Window
 from notifications.models import ContactPoint, DemoMessage, Notification, Suspension
@@ -30,6 +41,11 @@ class World:
     domain: MailDomain
     letter: DemoMessage
 
+    @property
+    def bulk(self) -> BulkAction:
+        """The latest of what was done to mail in the queue."""
+        return BulkAction.objects.filter(account=self.account).latest("pk")
+
     def addresses(self) -> dict[str, str]:
         """Every page of the account by name; those of `WRITING` are for administrators."""
         return {
@@ -37,6 +53,9 @@ class World:
             "queue": "/queue/",
             "waiting": "/queue/?state=waiting",
             "message": f"/queue/{self.message.pk}/",
+            "bulk-actions": "/queue/actions/",
+            "bulk-action": f"/queue/actions/{self.bulk.pk}/",
+            "queue-act": f"/queue/act/?action=hold&r={self.message.recipients.get().pk}",
             "events": "/events/",
             "event": f"/events/{self.event.pk}/",
             "monitors": "/monitors/",
@@ -65,11 +84,12 @@ WRITING = {
     "domain-add": "/settings/domain/",
     "route-add": "/settings/route/",
 }
-FOR_ADMINISTRATORS = {*WRITING, "monitor-edit", "contact", "route", "domain"}
+FOR_ADMINISTRATORS = {*WRITING, "queue-act", "monitor-edit", "contact", "route", "domain"}
 OF_ROWS = {
     "route-test",
     "route-test-result",
     "message",
+    "bulk-action",
     "event",
     "monitor",
     "letter",
@@ -161,6 +181,21 @@ def _message(account: Account, hop: NextHop, n: int) -> Message:
         stage="connect",
         reply=f"{account.slug} refused the connection",
     )
+    action = BulkAction.objects.create(
+        account=account,
+        kind="retry",
+        state="done",
+        criteria={"ids": [recipient.pk]},
+        reason=f"{account.slug} asked for it",
+        made_at=at,
+        made_by="Maria",
+        beat_at=at,
+        ended_at=at,
+        done=1,
+        seen=1,
+        total=1,
+    )
+    BulkActionItem.objects.create(action=action, recipient=recipient, at=at)
     return message
 
 

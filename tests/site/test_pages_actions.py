@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import time_machine
@@ -10,7 +11,7 @@ from django.test import Client
 
 from accounts.models import AuditEntry, Membership
 from continuity_site.demo import control
-from delivery.models import Pause, Route
+from delivery.models import Pause, Recipient, Route
 from events.models import AlertSettings, ContinuityEvent
 from monitoring.models import Monitor
 from notifications.models import ContactPoint, Suspension
@@ -191,6 +192,18 @@ def test_a_point_of_another_account_cannot_be_taken_over(world: World, administr
     administrator.post(f"/contacts/{world.contact.pk}/", form | points(row, initial=1))
     foreign.refresh_from_db()
     assert (foreign.contact_id, foreign.address) == (theirs.contact.pk, "+12025550000")
+
+
+def test_the_settings_say_that_bounces_wait_for_a_route(world: World, administrator: Client) -> None:
+    assert "add an outbound route" not in administrator.get("/settings/").content.decode()
+    waiting = Recipient.objects.filter(message__account=world.account).update(
+        state=Recipient.State.EXPIRED, next_attempt_at=NOW + timedelta(hours=1)
+    )
+    page = administrator.get("/settings/").content.decode()
+    assert waiting == 1
+    assert "1 message could not be delivered, and its sender cannot be told: add an outbound route." in page
+    assert "Authentic senders only" in page
+    assert "outgoing after 60 min, incoming never" in page
 
 
 def test_settings_are_saved_and_audited(world: World, administrator: Client) -> None:

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import uvloop
 
@@ -20,10 +20,11 @@ from delivery.services import ensure_next_hop
 
 
 class RunningGateway:
-    """A gateway that serves; `port` is on 127.0.0.1."""
+    """A gateway that serves; `port` and `submission_port` are on 127.0.0.1."""
 
     gateway: Gateway
     port: int
+    submission_port: int
 
     def __init__(self, limits: Limits) -> None:
         self._ready = threading.Event()
@@ -47,6 +48,7 @@ class RunningGateway:
         self._stop = asyncio.Event()
         self.gateway = Gateway(self._limits)
         self.port = await self.gateway.start("127.0.0.1", 0)
+        self.submission_port = await self.gateway.start("127.0.0.1", 0, submission=True)
         self._ready.set()
         await self._stop.wait()
         await self.gateway.stop()
@@ -86,7 +88,7 @@ class Client:
             self.reply()
             self.ask("EHLO client.example")
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,7 +138,7 @@ def account(slug: str = "one", *, policy: str = MailDomain.Policy.KNOWN) -> Acco
 
 def offers(made: Account, *, size: int | None = None, smtputf8: bool = False) -> None:
     """What the account's mail server offered last."""
-    hop = ensure_next_hop(Route.objects.get(account=made))
+    hop = ensure_next_hop(Route.objects.get(account=made, kind=Route.Kind.INBOUND))
     NextHop.objects.filter(pk=hop.pk).update(offered_size=size, offered_smtputf8=smtputf8)
 
 

@@ -73,7 +73,7 @@ class MailServer:
     """`extensions` are the EHLO lines; with `tls` STARTTLS is offered with a certificate for localhost.
 
     With `users` (passwords by name) a client must sign in, as `auth` offers over TLS. `certify` changes
-    the certificate.
+    the certificate. All of 127.0.0.0/8 will do as `address`.
     """
 
     extensions: tuple[str, ...] = (
@@ -88,6 +88,7 @@ class MailServer:
     users: dict[str, str] = field(default_factory=dict)
     auth: str = "AUTH PLAIN LOGIN"
     port: int = 0
+    address: str = "127.0.0.1"
     messages: list[Received] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     sessions: int = 0
@@ -180,7 +181,7 @@ class MailServer:
         # Not asyncio's own reuse_address, so that the port stays ours between stop() and start().
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
+        listener.bind((self.address, self.port))
         self.port = listener.getsockname()[1]
         self._server = await asyncio.start_server(self._serve, sock=listener, limit=2**20, backlog=512)
 

@@ -36,8 +36,12 @@ async def _serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     gateway = Gateway()
+    loop.add_signal_handler(signal.SIGHUP, gateway.certificate.refresh)
     port = await gateway.start(settings.BIND_ADDRESS, settings.SMTP_PORT)
     log.info("gateway ready on %s port %d", settings.BIND_ADDRESS or "all addresses", port)
+    if settings.SUBMISSION_PORT:
+        port = await gateway.start(settings.BIND_ADDRESS, settings.SUBMISSION_PORT, submission=True)
+        log.info("submission ready on port %d", port)
     await stop.wait()
     log.info("gateway stopping")
     await gateway.stop()
