@@ -30,6 +30,7 @@ PERIODIC = (
     Periodic(notifications.jobs.sweep, "alerts", 3),
     Periodic(delivery.jobs.bounce, "bulk", 5),
     Periodic(delivery.jobs.housekeep, "bulk", 5),
+    Periodic(delivery.jobs.sample, "checks", 5),
 )
 
 for _job in PERIODIC:

@@ -17,6 +17,7 @@ from delivery.models import (
     Recipient,
     Route,
     RouteHost,
+    SubmissionUser,
 )
 
 
@@ -51,6 +52,15 @@ class RouteAdmin(admin.ModelAdmin[Route]):
 @admin.register(DeliverySettings)
 class DeliverySettingsAdmin(admin.ModelAdmin[DeliverySettings]):
     list_display = ("account", "queue_hours")
+
+
+@admin.register(SubmissionUser)
+class SubmissionUserAdmin(LookOnly):
+    """To look at: they are made in the console's settings, where the password is never shown again."""
+
+    list_display = ("username", "account", "enabled")
+    list_filter = ("account",)
+    exclude = ("password",)
 
 
 @admin.register(KnownRecipient)

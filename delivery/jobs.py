@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from delivery.services import bouncing, queue_actions, retention
+from delivery.services import bouncing, queue_actions, retention, sampling
 
 
 def bounce() -> None:
@@ -26,3 +26,8 @@ def housekeep() -> None:
     queue_actions.sweep(now)
     if retention.is_time(now):
         retention.run(now)
+
+
+def sample() -> None:
+    """Write down how long each queue is, once a minute while something waits."""
+    sampling.sample(timezone.now())

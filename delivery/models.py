@@ -493,7 +493,7 @@ class Attempt(models.Model):
     host = models.CharField(max_length=260, blank=True)
     result = models.CharField(max_length=12, choices=Result)
     stage = models.CharField(
-        max_length=12, help_text=_("connect, banner, ehlo, starttls, auth, mail, rcpt, data or end.")
+        max_length=12, help_text=_("dns, connect, banner, ehlo, starttls, auth, mail, rcpt, data or end.")
     )
     code = models.PositiveSmallIntegerField(null=True, blank=True)
     reply = models.TextField(blank=True)
@@ -597,3 +597,21 @@ class BulkActionItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action_id}: {self.recipient_id}"
+
+
+class QueueSample(models.Model):
+    """How deep an account's queue was at a minute, while something waits: for pictures and forecasts."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="queue_samples")
+    at = models.DateTimeField(help_text=_("A whole minute."))
+    queued = models.PositiveIntegerField(help_text=_("Recipients that wait."))
+    delivered = models.PositiveIntegerField(help_text=_("Recipients delivered in the minute before."))
+    disk_free = models.PositiveBigIntegerField(
+        null=True, help_text=_("Bytes, where the database is on this machine.")
+    )
+
+    class Meta(TypedModelMeta):
+        constraints = [models.UniqueConstraint(fields=["account", "at"], name="one_sample_a_minute")]
+
+    def __str__(self) -> str:
+        return f"{self.queued} at {self.at:%H:%M}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Count, Q
 from django.http import HttpResponse
@@ -13,11 +13,15 @@ from django.views.decorators.http import require_GET
 
 from accounts.access import ConsoleRequest, account_required
 from accounts.models import AuditEntry
+from delivery.charts import queue_chart
 from delivery.models import Message, NextHop, Recipient
+from delivery.reads import queue_history
 from events.models import ContinuityEvent
 from monitoring.models import Outage
 from notifications.models import Notification
 
+AFTERWARDS = timedelta(hours=12)
+"""So long after its end an event's picture goes on, for its queue to drain."""
 PAGE = 50
 MOST = 500
 
@@ -68,6 +72,7 @@ def event(request: ConsoleRequest, pk: int) -> HttpResponse:
             "outages": lines,
             "timeline": timeline(request.account.pk, start, end),
             "figures": figures(request.account.pk, start, end),
+            "depth": queue_chart(queue_history(request.account.pk, start, min(end + AFTERWARDS, now))),
         },
     )
 

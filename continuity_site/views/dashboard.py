@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -24,7 +25,15 @@ from continuity_site import overview
 from continuity_site.charts import flow_chart
 from continuity_site.views.demo import controls
 from delivery import services as delivery
-from delivery.reads import delivery_rates, drain_progress, expires_first, queue_by_route
+from delivery.charts import queue_chart
+from delivery.reads import (
+    delivery_rates,
+    disk_forecast,
+    drain_progress,
+    expires_first,
+    queue_by_route,
+    queue_history,
+)
 from events import services as events
 from events.models import ContinuityEvent
 from notifications import services as notifications
@@ -39,6 +48,7 @@ def dashboard(request: ConsoleRequest) -> HttpResponse:
     """One screen that says how things are and offers what can be done."""
     account, now = request.account, timezone.now()
     routes = queue_by_route(account.pk)
+    flow = overview.flow(account, routes, now)
     drain = drain_progress(account.pk, now)
     contacts, reachable = overview.reachable(account)
     return render(
@@ -48,13 +58,15 @@ def dashboard(request: ConsoleRequest) -> HttpResponse:
             "hours": HOURS,
             "event": overview.active_event(account, now),
             "routes": routes,
-            "flow": overview.flow(account, routes, now),
+            "flow": flow,
             "queued": sum(route.queued for route in routes),
             "oldest": min((route.oldest for route in routes if route.oldest), default=None),
             "first_bounce": expires_first(account.pk, now),
             "drain": drain,
             "drained": overview.drained(account) if drain else 0,
             "chart": flow_chart(delivery_rates(account.pk, now)),
+            "depth": queue_chart(queue_history(account.pk, now - timedelta(hours=24), now)),
+            "disk": disk_forecast(account.pk, now) if flow.held else None,
             "monitors": overview.monitors(account),
             "outages": overview.open_outages(account),
             "suspensions": overview.suspensions(account, now),

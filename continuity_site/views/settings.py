@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.db import models
 from django.db.models import Count
@@ -24,6 +25,7 @@ from accounts.services import AlreadyDone
 from delivery.forms import DeliverySettingsForm, RouteForm, RouteHosts
 from delivery.models import DeliverySettings
 from delivery.reads import bounces_without_route
+from delivery.sending_forms import OutboundNetworksForm, SubmissionUserForm
 from delivery.services.settings import settings_route
 from events.models import AlertSettings
 
@@ -78,6 +80,8 @@ PARTS: dict[str, tuple[Any, type[AccountForm[Any]], Callable[[Account], Any] | N
     "alerts": (gettext_lazy("Alerts"), AlertSettingsForm, _own(AlertSettings)),
     "domain": (gettext_lazy("Domain"), DomainForm, None),
     "route": (gettext_lazy("Route"), RouteForm, None),
+    "networks": (gettext_lazy("Your own networks"), OutboundNetworksForm, _own(DeliverySettings)),
+    "sender": (gettext_lazy("User who may send"), SubmissionUserForm, None),
 }
 
 
@@ -96,6 +100,8 @@ def overview(request: ConsoleRequest) -> HttpResponse:
             "routes": list(account.routes.prefetch_related("hosts").order_by("kind", "name")),
             "delivery": _own(DeliverySettings)(account),
             "alerts": _own(AlertSettings)(account),
+            "senders": list(account.submission_users.order_by("username")),
+            "submission_port": settings.SUBMISSION_PORT,
             "bounces_waiting": bounces_without_route(account.pk, timezone.now()),
         },
     )

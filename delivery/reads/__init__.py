@@ -16,6 +16,7 @@ from delivery.reads.expiry import (
     queue_lifetime,
 )
 from delivery.reads.flow import CHART_BUCKETS, Rate, delivery_rates
+from delivery.reads.history import Depth, DiskForecast, disk_forecast, queue_history
 from delivery.reads.queue import (
     RATE_SPAN,
     Drain,
@@ -46,6 +47,8 @@ __all__ = [
     "Balance",
     "Books",
     "Day",
+    "Depth",
+    "DiskForecast",
     "Drain",
     "Evidence",
     "Expiring",
@@ -60,6 +63,7 @@ __all__ = [
     "bounces_waiting",
     "bounces_without_route",
     "delivery_rates",
+    "disk_forecast",
     "drain_progress",
     "evidence",
     "evidence_by_window",
@@ -69,6 +73,7 @@ __all__ = [
     "pause_state",
     "queue_by_route",
     "queue_figures",
+    "queue_history",
     "queue_lifetime",
     "reconcile",
     "reconcile_account",

@@ -62,11 +62,15 @@ class PauseState:
 
 @dataclass(frozen=True)
 class Drain:
-    """A backlog that shrinks: recipients left, deliveries per minute, and when it will be through."""
+    """A backlog that shrinks: recipients left, deliveries per minute, and when it will be through.
+
+    `put_off` of those left were refused or put off by the mail server, and are tried again later.
+    """
 
     left: int
     per_minute: float
     eta: datetime | None
+    put_off: int = 0
 
 
 def queue_figures(account_id: int) -> QueueFigures:
@@ -175,7 +179,8 @@ def drain_progress(account_id: int, now: datetime) -> Drain | None:
     rate = backlog.filter(
         state=Recipient.State.DELIVERED, final_at__gt=now - RATE_SPAN, final_at__lte=now
     ).count() / (RATE_SPAN / timedelta(minutes=1))
-    return Drain(left, rate, now + timedelta(minutes=left / rate) if rate else None)
+    put_off = backlog.filter(state=Recipient.State.QUEUED, next_attempt_at__gt=now).count()
+    return Drain(left, rate, now + timedelta(minutes=left / rate) if rate else None, put_off)
 
 
 def expires_first(account_id: int, now: datetime) -> datetime | None:

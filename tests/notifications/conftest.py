@@ -55,10 +55,8 @@ def provider(settings: Settings) -> Iterator[SmsProvider]:
 
 
 @pytest.fixture(autouse=True)
-def _link() -> Iterator[None]:
-    services.set_link_resolver(lambda _notification, _now: LINK)
-    yield
-    services.set_link_resolver(None)
+def _link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifications.services.links._resolver", lambda _notification, _now: LINK)
 
 
 AddPoint = Callable[..., ContactPoint]

@@ -249,12 +249,16 @@ def test_a_silent_provider_is_not_asked_over_and_over(
 
 
 def test_an_alert_goes_out_even_when_no_link_can_be_had(
-    contact: Contact, add_point: AddPoint, mail_relay: Relay, caplog: pytest.LogCaptureFixture
+    contact: Contact,
+    add_point: AddPoint,
+    mail_relay: Relay,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(_notification: Notification, _now: object) -> str:
         raise RuntimeError
 
-    services.set_link_resolver(broken)
+    monkeypatch.setattr("notifications.services.links._resolver", broken)
     add_point("email", MAIL)
     put(contact)
     services.send_due(NOW)

@@ -40,6 +40,7 @@ def test_the_clock_enqueues_every_job_on_its_own_queue(clock: DjangoCronSchedule
         ("events.jobs.tick", "alerts"),
         ("notifications.jobs.sweep", "alerts"),
         ("delivery.jobs.bounce", "bulk"),
+        ("delivery.jobs.sample", "checks"),
         ("delivery.jobs.housekeep", "bulk"),
     }
     assert {
