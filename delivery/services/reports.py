@@ -195,6 +195,7 @@ def _message(batch: Batch, about: Message, built: building.Built, message_id: st
         subject=built.subject[:255],
         header_from=f"MAILER-DAEMON@{settings.GATEWAY_NAME}"[:255],
         report=kind,
+        taken=1,
         report_of=about,
     )
 

@@ -19,7 +19,7 @@ from accounts.models import Account
 from delivery import bounces, jobs
 from delivery.bounces import Built, Report
 from delivery.models import DeliverySettings, Message, NextHop, Pause, Recipient, Route, RouteHost
-from delivery.reads import reconcile_account
+from delivery.reads import Scope, reconcile, reconcile_account
 from delivery.rules.bounces import LOOK_AGAIN
 from delivery.services import bouncing, sending
 from tests.support.couriers import (
@@ -297,6 +297,7 @@ def test_two_bouncers_at_once_make_one_report(account: Account, hop: NextHop) ->
     balance = reconcile_account(account.pk)
     assert balance.balanced
     assert (balance.accepted, balance.bounced, balance.waiting) == (360, 240, 120), "reports are mail, too"
+    assert reconcile(Scope(account.pk)).problems == ()
 
 
 def test_killed_amid_the_reports_each_is_still_made_once(
