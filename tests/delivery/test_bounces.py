@@ -228,6 +228,15 @@ def test_what_comes_back_is_what_the_sender_asked_for(account: Account, hop: Nex
     assert huge.size > 256 * 1024
 
 
+def test_a_person_may_give_mail_up_before_its_time(account: Account, hop: NextHop) -> None:
+    outbound(account)
+    given_up(hop, reply="450 4.2.2 Full")
+    assert bouncing.run(timezone.now()) == 1
+    text = bytes(Message.objects.get(report="failure").content.data).decode()
+    assert "given up by the administrators" in text
+    assert "Status: 5.0.0" in text
+
+
 def test_a_report_that_fails_itself_is_not_told_to_anybody(
     smart_host: MailServer, account: Account, hop: NextHop
 ) -> None:
