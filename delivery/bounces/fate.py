@@ -10,7 +10,8 @@ from datetime import datetime
 class Fate:
     """`words` are the remote server's own, or ours where it said nothing; `remote` is its name or empty.
 
-    `status` is an RFC 3463 code. `expired` says that time ran out; else the recipient was refused.
+    `status` is an RFC 3463 code. `expired` says that time ran out, `by_hand` that somebody gave it up before;
+    else the recipient was refused.
     `retry_until` is for warnings only.
     """
 
@@ -21,4 +22,5 @@ class Fate:
     orcpt: str = ""
     tried_at: datetime | None = None
     expired: bool = False
+    by_hand: bool = False
     retry_until: datetime | None = None

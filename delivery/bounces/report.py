@@ -158,7 +158,7 @@ def _fields(fate: Fate, report: Report, *, utf8: bool) -> str:
     if fate.remote:
         text += folded("Remote-MTA", f"dns; {one_line(fate.remote)}")
     if fate.words:
-        asked = fate.words[:3].isdigit() and (fate.remote or fate.expired)
+        asked = fate.words[:3].isdigit() and (fate.remote or fate.expired or fate.by_hand)
         kind = "smtp" if asked else "x-continuity"
         text += folded("Diagnostic-Code", f"{kind}; {one_line(fate.words, utf8=utf8)}")
     if fate.tried_at:

@@ -38,6 +38,8 @@ def explanation(
 def _reason(fate: Fate, *, delayed: bool) -> str:
     said = one_line(fate.words, utf8=True)
     facts = {"remote": one_line(fate.remote, utf8=True), "words": said}
+    if fate.by_hand:
+        return _("It was given up by the administrators of this mail gateway.")
     if delayed or fate.expired:
         return _("The last answer: %(words)s") % facts if said else _("The mail server did not answer.")
     if fate.remote:
@@ -56,6 +58,8 @@ def _advice(fates: Sequence[Fate], *, delayed: bool) -> str:
         return advice
     if any(fate.expired for fate in fates):
         return _("It was tried for as long as mail waits here. You may send it again, or write another way.")
+    if any(fate.by_hand for fate in fates):
+        return _("You may send it again, or write another way.")
     return _("Please check the address before you send it again.")
 
 

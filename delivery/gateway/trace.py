@@ -6,8 +6,10 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from delivery.gateway.headers import header_block
 from delivery.gateway.refusal import Refusal
@@ -17,6 +19,11 @@ MOST_TIMES_OUT = 4
 _HEADERS = 1 << 20  # bytes of headers searched for hops
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 _RECEIVED = re.compile(rb"^Received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 class Tracer:
@@ -35,7 +42,8 @@ class Tracer:
         return token + self._mark(token.encode(), outbound)
 
     def _mark(self, token: bytes, outbound: bool) -> str:
-        return hmac.digest(self._key, token + b"out" * outbound, "sha256").hex()[:12]
+        # Keyed BLAKE2 is a MAC of its own, and much quicker than OpenSSL's HMAC for a few bytes.
+        return hashlib.blake2b(token + b"out" * outbound, key=self._key, digest_size=6).hexdigest()
 
     def received(self, queue_id: str, *, helo: str, address: str, tls: str, protocol: str) -> bytes:
         """The header field, folded, with CRLF. `tls` is version and cipher, or empty."""
@@ -44,7 +52,7 @@ class Tracer:
         return (
             f"Received: from {_NOT_PLAIN.sub('?', helo)[:255]} ({literal})\r\n"
             f"\tby {self.name} with {how} id {queue_id};\r\n"
-            f"\t{format_datetime(datetime.now(UTC))}\r\n"
+            f"\t{_date(int(time.time()))}\r\n"
         ).encode("ascii")
 
     def check_loop(self, data: bytes | bytearray, start: int, *, outbound: bool = False) -> None:

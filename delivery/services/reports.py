@@ -195,6 +195,7 @@ def _message(batch: Batch, about: Message, built: building.Built, message_id: st
         subject=built.subject[:255],
         header_from=f"MAILER-DAEMON@{settings.GATEWAY_NAME}"[:255],
         report=kind,
+        taken=1,
         report_of=about,
     )
 
@@ -255,8 +256,12 @@ def _fate(batch: Batch, recipient: Recipient, kind: Message.Report) -> building.
     tried = [at for at in (attempt and attempt.at, hop.last_failure_at) if at]
     words, tried_at = recipient.last_reply or hop.last_reply, max(tried, default=None)
     refused = attempt and attempt.result == Attempt.Result.REFUSED and _words(attempt) == words
+    over = recipient.expires_at <= batch.clock(hop.route.account_id)
+    by_hand = kind == Message.Report.FAILURE and not (refused or over)
     if kind == Message.Report.DELAY:
         status = bounces.delay_status(words[4:])
+    elif by_hand:
+        status = bounces.REFUSED
     elif attempt and refused:
         status, tried_at = bounces.refusal_status(attempt.code, attempt.reply), attempt.at
     else:
@@ -268,7 +273,8 @@ def _fate(batch: Batch, recipient: Recipient, kind: Message.Report) -> building.
         remote=_host_name(attempt.host) if attempt else "",
         orcpt=recipient.orcpt,
         tried_at=tried_at,
-        expired=not refused,
+        expired=not (refused or by_hand),
+        by_hand=by_hand,
         retry_until=batch.now + (recipient.expires_at - batch.clock(hop.route.account_id)),
     )
 

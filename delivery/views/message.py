@@ -10,12 +10,14 @@ from django.db.models.functions import Substr
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import ConsoleRequest, account_required, actor, administrator_required
 from accounts.models import AuditEntry, Membership
 from delivery.models import Attempt, BulkActionItem, Message, MessageContent, Recipient
 from delivery.reads.search import Criteria
+from delivery.rules.bounces import Silence, silence
 from delivery.services.downloading import content_for
 from delivery.views.queue import offered
 
@@ -86,7 +88,7 @@ def _timeline(of: Message, recipients: list[Recipient]) -> tuple[list[Step], boo
         .select_related("recipient")
         .order_by("-at", "-pk")[:SHOWN_ATTEMPTS]
     )
-    steps = [_attempt(one) for one in attempts] + _acted(of) + _ended(recipients)
+    steps = [_attempt(one) for one in attempts] + _acted(of) + _ended(of, recipients)
     steps += [_report(one) for one in of.reports.order_by("pk")[:20]]
     downloads = AuditEntry.objects.filter(
         account_id=of.account_id, subject=f"message:{of.pk}", action="message.downloaded"
@@ -132,14 +134,30 @@ def _acted(of: Message) -> list[Step]:
     ]
 
 
-def _ended(recipients: list[Recipient]) -> list[Step]:
-    """Recipients whose end is no attempt's result."""
+SILENCES = {
+    Silence.NULL_SENDER: gettext_lazy("It came without a sender, as bounces do: there is nobody to tell."),
+    Silence.NOT_WANTED: gettext_lazy("The sender asked not to be told (NOTIFY)."),
+    Silence.NOT_AUTHENTIC: gettext_lazy("The sender was not proven: a bounce could hit somebody else."),
+}
+
+
+def _ended(of: Message, recipients: list[Recipient]) -> list[Step]:
+    """Recipients whose end is no attempt's result, and why the sender was not told if no person said so."""
     ends = (Recipient.State.BOUNCED, Recipient.State.REJECTED)
+    rejecting = BulkActionItem.objects.filter(recipient__message=of, action__kind="reject")
+    by_people = set(rejecting.values_list("recipient", flat=True))
     return [
-        Step(one.final_at, one.state, one.get_state_display(), one.address)
+        Step(one.final_at, one.state, one.get_state_display(), one.address, _why(of, one, by_people))
         for one in recipients
         if one.state in ends and one.final_at
     ]
+
+
+def _why(of: Message, one: Recipient, by_people: set[int]) -> str:
+    if one.state != Recipient.State.REJECTED or one.pk in by_people:
+        return ""
+    reason = silence(of.sender, one.notify, of.authentic, always=False)
+    return str(SILENCES[reason]) if reason else ""
 
 
 def header_text(of: Message) -> str | None:

@@ -108,6 +108,13 @@ def test_spf_looks_up_no_more_than_the_standard_allows(dns: DnsServer) -> None:
     assert ("n4.example", "A") not in dns.questions
 
 
+def test_an_answer_too_long_for_udp_comes_by_tcp(dns: DnsServer) -> None:
+    networks = " ".join(f'"ip4:203.0.{number}.0/24 "' for number in range(60))
+    dns.add(DOMAIN, "TXT", f'"v=spf1 " {networks} "-all"')
+    assert spf("203.0.59.1").result == "pass"
+    assert dns.by_tcp == [(DOMAIN, "TXT")]
+
+
 def test_answers_are_asked_once(dns: DnsServer) -> None:
     dns.add(DOMAIN, "TXT", '"v=spf1 mx -all"')
     dns.add(DOMAIN, "MX", "10 mx.sender.example.")

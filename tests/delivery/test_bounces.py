@@ -19,7 +19,7 @@ from accounts.models import Account
 from delivery import bounces, jobs
 from delivery.bounces import Built, Report
 from delivery.models import DeliverySettings, Message, NextHop, Pause, Recipient, Route, RouteHost
-from delivery.reads import reconcile_account
+from delivery.reads import Scope, reconcile, reconcile_account
 from delivery.rules.bounces import LOOK_AGAIN
 from delivery.services import bouncing, sending
 from tests.support.couriers import (
@@ -228,6 +228,15 @@ def test_what_comes_back_is_what_the_sender_asked_for(account: Account, hop: Nex
     assert huge.size > 256 * 1024
 
 
+def test_a_person_may_give_mail_up_before_its_time(account: Account, hop: NextHop) -> None:
+    outbound(account)
+    given_up(hop, reply="450 4.2.2 Full")
+    assert bouncing.run(timezone.now()) == 1
+    text = bytes(Message.objects.get(report="failure").content.data).decode()
+    assert "given up by the administrators" in text
+    assert "Status: 5.0.0" in text
+
+
 def test_a_report_that_fails_itself_is_not_told_to_anybody(
     smart_host: MailServer, account: Account, hop: NextHop
 ) -> None:
@@ -297,6 +306,7 @@ def test_two_bouncers_at_once_make_one_report(account: Account, hop: NextHop) ->
     balance = reconcile_account(account.pk)
     assert balance.balanced
     assert (balance.accepted, balance.bounced, balance.waiting) == (360, 240, 120), "reports are mail, too"
+    assert reconcile(Scope(account.pk)).problems == ()
 
 
 def test_killed_amid_the_reports_each_is_still_made_once(

@@ -11,10 +11,12 @@ from delivery.models import (
     Attempt,
     BulkAction,
     BulkActionItem,
+    KnownRecipient,
     Message,
     MessageContent,
     NextHop,
     Recipient,
+    RecipientImport,
     Route,
     RouteHost,
     RouteTest,
@@ -38,6 +40,7 @@ class World:
     contact: Contact
     route: Route
     test: RouteTest
+    list: RecipientImport
     domain: MailDomain
     letter: DemoMessage
 
@@ -65,6 +68,8 @@ class World:
             "zone": "/settings/zone/",
             "route-test": f"/settings/routes/{self.route.pk}/test/",
             "route-test-result": f"/settings/routes/{self.route.pk}/test/{self.test.pk}/",
+            "recipients": f"/settings/domains/{self.domain.pk}/recipients/",
+            "recipients-import": f"/settings/domains/{self.domain.pk}/recipients/import/{self.list.pk}/",
             "demo": "/demo/",
             "letter": f"/demo/letter/{self.letter.pk}/",
             **WRITING,
@@ -86,6 +91,8 @@ WRITING = {
 }
 FOR_ADMINISTRATORS = {*WRITING, "queue-act", "monitor-edit", "contact", "route", "domain"}
 OF_ROWS = {
+    "recipients",
+    "recipients-import",
     "route-test",
     "route-test-result",
     "message",
@@ -116,12 +123,13 @@ def make_user(
 def make_world(slug: str, *, rows: int = 1, demo: bool = True) -> World:
     """An account whose every page shows `rows` of what it lists."""
     account = Account.objects.create(name=slug.title(), slug=slug, time_zone="Europe/Berlin", is_demo=demo)
-    test = route = hop = domain = contact = monitor = message = event = letter = None
+    list_ = test = route = hop = domain = contact = monitor = message = event = letter = None
     for n in range(rows):
         domain = MailDomain.objects.create(account=account, name=f"{slug}{n}.example")
         route = Route.objects.create(account=account, name=f"Server {n}")
         RouteHost.objects.create(route=route, hostname=f"mail{n}.{slug}.example")
         test = _route_test(route)
+        list_ = _import(domain, n)
         hop = NextHop.objects.create(route=route, state="down", state_since=NOW, last_reply="421 gone")
         contact = Contact.objects.create(account=account, name=f"{slug} contact {n}")
         ContactPoint.objects.create(
@@ -141,13 +149,14 @@ def make_world(slug: str, *, rows: int = 1, demo: bool = True) -> World:
             decided.record("event.activated", subject=f"event:{event.pk}")
     assert route
     assert test
+    assert list_
     assert domain
     assert contact
     assert monitor
     assert message
     assert event
     assert letter
-    return World(account, message, event, monitor, contact, route, test, domain, letter)
+    return World(account, message, event, monitor, contact, route, test, list_, domain, letter)
 
 
 def _message(account: Account, hop: NextHop, n: int) -> Message:
@@ -219,6 +228,21 @@ def _route_test(route: Route) -> RouteTest:
         state="done",
         result="failed",
         steps=steps,
+    )
+
+
+def _import(domain: MailDomain, n: int) -> RecipientImport:
+    KnownRecipient.objects.create(domain=domain, address=f"user{n}@{domain.name}", source="imported")
+    shown = [[2, f"ghost@elsewhere.{domain.name}", "other_domain"]]
+    return RecipientImport.objects.create(
+        domain=domain,
+        made_at=NOW,
+        made_by=f"{domain.account.slug} Maria",
+        file_name="list.csv",
+        until=NOW + timedelta(hours=1),
+        facts={"lines": 2, "duplicates": 0, "new": 1, "known": 0, "gone": 1, "shown": shown},
+        addresses=f"new@{domain.name}",
+        total=1,
     )
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 
 from accounts.models import AuditEntry, Membership
 from continuity_site.demo import control
-from delivery.models import Pause, Recipient, Route
+from delivery.models import Message, Pause, Recipient, Route
 from events.models import AlertSettings, ContinuityEvent
 from monitoring.models import Monitor
 from notifications.models import ContactPoint, Suspension
@@ -206,11 +206,30 @@ def test_the_settings_say_that_bounces_wait_for_a_route(world: World, administra
     assert "outgoing after 60 min, incoming never" in page
 
 
+@pytest.mark.parametrize(
+    ("sender", "notify", "why"),
+    [
+        ("", "", "as bounces do: there is nobody to tell"),
+        ("anna@outside.example", "NEVER", "The sender asked not to be told"),
+        ("anna@outside.example", "", "The sender was not proven"),
+    ],
+)
+def test_a_message_says_why_its_sender_was_not_told(
+    world: World, administrator: Client, sender: str, notify: str, why: str
+) -> None:
+    Message.objects.filter(pk=world.message.pk).update(sender=sender)
+    Recipient.objects.filter(message=world.message).update(
+        state=Recipient.State.REJECTED, notify=notify, final_at=NOW
+    )
+    assert why in administrator.get(f"/queue/{world.message.pk}/").content.decode()
+
+
 def test_settings_are_saved_and_audited(world: World, administrator: Client) -> None:
     assert "Saved." in told(administrator, "/settings/account/", {"name": "New", "time_zone": "Europe/Paris"})
     assert "Saved." in told(administrator, "/settings/alerts/", {"interval_minutes": 15})
     assert "Nothing was saved" in told(administrator, "/settings/alerts/", {"interval_minutes": 14})
-    waiting = {"queue_hours": 48, "bounce": "authentic", "warn_outbound_minutes": 60}
+    waiting: dict[str, object] = {"queue_hours": 48, "bounce": "authentic", "warn_outbound_minutes": 60}
+    waiting |= {"content_days": 7, "metadata_days": 400}
     assert "Saved." in told(administrator, "/settings/delivery/", waiting)
     assert AlertSettings.objects.get().interval_minutes == 15
     world.account.refresh_from_db()

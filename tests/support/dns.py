@@ -32,11 +32,14 @@ SOA = "ns.test. hostmaster.test. 1 60 60 60 60"
 
 
 class DnsServer:
-    """UDP only. All methods may be called from any thread; names are compared without case."""
+    """UDP, and TCP on the same port for what is too long for UDP. All methods may be called from any thread;
+    names are compared without case.
+    """
 
     def __init__(self, ttl: int = 60) -> None:
         self.ttl = ttl
         self.questions: list[tuple[str, str]] = []
+        self.by_tcp: list[tuple[str, str]] = []
         self._records: dict[tuple[str, str], list[str]] = {}
         self._failing: set[str] = set()
         self._silent: set[str] = set()
@@ -46,10 +49,19 @@ class DnsServer:
             def handle(self) -> None:
                 wire, socket = self.request
                 if answer := server._answer(wire):
-                    socket.sendto(answer, self.client_address)
+                    socket.sendto(_short(answer, wire), self.client_address)
 
-        self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        class TcpHandler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                length = int.from_bytes(self.rfile.read(2))
+                if answer := server._answer(self.rfile.read(length), "tcp"):
+                    self.wfile.write(len(answer).to_bytes(2) + answer)
+
+        self._server, self._tcp = _pair(Handler, TcpHandler)
+        self._threads = [
+            threading.Thread(target=each.serve_forever, args=(0.05,), daemon=True)
+            for each in (self._server, self._tcp)
+        ]
 
     @property
     def address(self) -> str:
@@ -57,15 +69,18 @@ class DnsServer:
         return f"{host!s}:{port}"
 
     def __enter__(self) -> DnsServer:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        for each in (self._server, self._tcp):
+            each.shutdown()
+            each.server_close()
+        for thread in self._threads:
+            thread.join(5)
 
     def add(self, name: str, kind: str, *values: str) -> None:
         """Records in the words of a zone file; they replace those of the same name and type."""
@@ -83,11 +98,11 @@ class DnsServer:
     def _key(name: str) -> str:
         return name.rstrip(".").lower()
 
-    def _answer(self, wire: bytes) -> bytes:
+    def _answer(self, wire: bytes, by: str = "udp") -> bytes:
         query = dns.message.from_wire(wire)
         question = query.question[0]
         name, kind = self._key(question.name.to_text()), dns.rdatatype.to_text(question.rdtype)
-        self.questions.append((name, kind))
+        (self.by_tcp if by == "tcp" else self.questions).append((name, kind))
         if name in self._silent:
             return b""
         reply = dns.message.make_response(query)
@@ -105,6 +120,29 @@ class DnsServer:
         soa = dns.rrset.from_text(question.name, self.ttl, "IN", "SOA", SOA)
         reply.authority.append(soa)
         return reply.to_wire()
+
+
+def _pair(
+    udp: type[socketserver.BaseRequestHandler], tcp: type[socketserver.BaseRequestHandler]
+) -> tuple[socketserver.ThreadingUDPServer, socketserver.ThreadingTCPServer]:
+    """Servers on one port, whichever is free for both."""
+    for _ in range(20):
+        first = socketserver.ThreadingUDPServer(("127.0.0.1", 0), udp)
+        try:
+            return first, socketserver.ThreadingTCPServer(first.server_address[:2], tcp)
+        except OSError:
+            first.server_close()
+    raise RuntimeError("no port is free for UDP and TCP")
+
+
+def _short(answer: bytes, query: bytes) -> bytes:
+    """The answer as it fits into UDP: without its records, marked as cut off, when it is too long."""
+    asked = dns.message.from_wire(query)
+    if len(answer) <= max(512, asked.payload):
+        return answer
+    cut = dns.message.make_response(asked)
+    cut.flags |= dns.flags.TC
+    return cut.to_wire()
 
 
 @contextmanager

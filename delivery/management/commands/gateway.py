@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from typing import Any
@@ -22,6 +23,8 @@ class Command(BaseCommand):
     help = "Take mail by SMTP on BIND_ADDRESS and SMTP_PORT. Several may share the port."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Nothing of this is in our lines, and it takes time for each of them.
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's; ours says what matters
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -42,6 +45,7 @@ async def _serve() -> None:
     if settings.SUBMISSION_PORT:
         port = await gateway.start(settings.BIND_ADDRESS, settings.SUBMISSION_PORT, submission=True)
         log.info("submission ready on port %d", port)
+    gc.freeze()  # what is here by now stays: it need not be looked through for garbage
     await stop.wait()
     log.info("gateway stopping")
     await gateway.stop()
