@@ -18,11 +18,12 @@ from delivery.courier.client import Timeouts
 from delivery.courier.database import PASSING, DatabaseThread
 from delivery.courier.hosts import HostMemory
 from delivery.courier.identity import Identity
+from delivery.courier.jumps import Jumps
 from delivery.courier.lane import Lane, Surroundings
 from delivery.courier.nudge import NudgeListener
 from delivery.courier.rate import Allowances
 from delivery.rules import Outcome, State, Verdict
-from delivery.services import claims, hops, sending
+from delivery.services import claims, clock, hops, sending
 from delivery.services.claims import Flow
 from delivery.services.sending import Transaction
 
@@ -58,6 +59,7 @@ class Courier:
         self._all_written = asyncio.Event()
         self._all_written.set()
         self._stopping = asyncio.Event()
+        self._jumps = Jumps()
         self._turn = 0
         self._look_took = 0.0
         self._around = Surroundings(
@@ -283,9 +285,15 @@ class Courier:
 
     async def _upkeep(self) -> None:
         """Leases, every 10 s though 60 s would do, and mail whose time is over."""
-        freed = await self._claiming.run(claims.renew, list(self.held), self.name, timezone.now())
+        now = timezone.now()
+        await self._claiming.run(claims.renew, list(self.held), self.name, now)
+        # After a jump of the clock the others' leases look old, or yet to come, until they renew them, too.
+        freed = 0 if self._jumps.jumped(now) else await self._claiming.run(claims.free_abandoned, now)
         if freed:
             logger.warning("Freed %s recipients of a courier that vanished", freed)
+        late = await self._claiming.run(clock.put_right, now)
+        if late:
+            logger.warning("The clock was put back: %s waits that it had made too long are over", late)
         await self._claiming.run(sending.expire_due, timezone.now())
 
     async def _finish(self, writer: asyncio.Task[None] | None) -> None:

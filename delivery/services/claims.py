@@ -254,10 +254,14 @@ def release_all(courier: str) -> int:
     return Recipient.objects.filter(state=Recipient.State.SENDING, claimed_by=courier).update(**FREE)
 
 
-def renew(recipient_ids: Collection[int], courier: str, now: datetime) -> int:
-    """Say that these claims are alive; free all claims whose lease ran out. Returns the number freed."""
+def renew(recipient_ids: Collection[int], courier: str, now: datetime) -> None:
+    """Say that these claims are alive."""
     sending = Recipient.objects.filter(state=Recipient.State.SENDING)
     sending.filter(pk__in=list(recipient_ids), claimed_by=courier).update(claimed_at=now)
-    return sending.filter(Q(claimed_at=None) | Q(claimed_at__lt=now - LEASE), claimed_by__gt="").update(
-        **FREE
-    )
+
+
+def free_abandoned(now: datetime) -> int:
+    """Free all claims whose lease ran out, or was given by a clock that was ahead. Returns how many."""
+    abandoned = Q(claimed_at=None) | Q(claimed_at__lt=now - LEASE) | Q(claimed_at__gt=now + LEASE)
+    sending = Recipient.objects.filter(state=Recipient.State.SENDING)
+    return sending.filter(abandoned, claimed_by__gt="").update(**FREE)

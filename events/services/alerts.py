@@ -18,6 +18,9 @@ from monitoring.models import Outage
 from notifications import services as notifications
 from notifications.models import Suspension
 
+CLOCK_SET_BACK = timedelta(seconds=30)
+"""A last alert so far ahead of now was sent by a clock that has been put back since."""
+
 
 @dataclass(frozen=True)
 class _Step:
@@ -29,6 +32,7 @@ class _Step:
     next_at: datetime
     alert: bool = False
     recovered: bool = False
+    rewound: bool = False
 
 
 def accounts() -> list[int]:
@@ -113,7 +117,10 @@ def _open_step(
     now: datetime,
 ) -> _Step | None:
     """The step of a contact while the outage lasts, or None when nothing is to be done yet."""
-    slot_at, last_at = (stream.next_at, stream.last_at) if stream else (outage.opened_at, None)
+    slot_at, last_at = (stream.next_at, stream.last_at) if stream else (min(outage.opened_at, now), None)
+    if stream is not None and stream.last_at is not None and stream.last_at > now + CLOCK_SET_BACK:
+        # Whoever was alerted by a clock that was ahead is reminded after the usual time, as of now.
+        return _Step(outage, contact, stream, now + interval, rewound=True)
     if stream is not None and stream.recovered_at is not None:
         slot_at, last_at = now, None  # down again: whoever was told that it is over is told at once
     due = rules.due_at(slot_at, last_at, interval, silences.of(contact, outage), now)
@@ -138,6 +145,8 @@ def _take(step: _Step, decided: Decision, facts: dict[str, object], interval: ti
         about |= facts | {"reply": step.outage.reply, "slot": stream.slot, "again": again}
         about["stale_minutes"] = interval // timedelta(minutes=1)  # then the next one replaces it
         notifications.notify(decided, step.contact, kind, about, f"{key}:slot:{stream.slot}")
+    if step.rewound:
+        stream.last_at, stream.next_at = decided.now, step.next_at
     if step.recovered:
         stream.recovered_at = decided.now
         if _is_told(step):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts.services import SCHEDULER, decision
 from monitoring import rules
 from monitoring.models import Monitor, Outage, Probe, Window
+
+logger = logging.getLogger(__name__)
 
 # Rows deleted in one transaction, so that others wait for the lock only shortly.
 DELETE_AT_ONCE = 2000
@@ -29,6 +33,30 @@ def delete_old_of(monitor_ids: Collection[int], now: datetime) -> int:
     windows = Window.objects.filter(monitor_id__in=monitor_ids, end__lt=before)
     probes = Probe.objects.filter(monitor_id__in=monitor_ids, window_start__lt=before)
     return _delete(windows) + _delete(probes)
+
+
+def forget_the_future(now: datetime) -> int:
+    """Monitors judged beyond the present, by a clock that has been put back since, begin again.
+
+    With the next window: else they would be blind until time has caught up. What they "saw" in the future is
+    deleted; the counter stays. Returns how many monitors that were.
+    """
+    ahead = [
+        monitor
+        for monitor in Monitor.objects.filter(active=True, judged_until__gt=now)
+        if monitor.judged_until and monitor.judged_until > now + timedelta(seconds=monitor.window_seconds)
+    ]
+    for monitor in ahead:
+        length = timedelta(seconds=monitor.window_seconds)
+        begin = rules.window_start(now, monitor.window_seconds) + length
+        with transaction.atomic():
+            same = Monitor.objects.filter(pk=monitor.pk, judged_until=monitor.judged_until)
+            if same.update(judged_until=begin):
+                Window.objects.filter(monitor=monitor, start__gte=now).delete()
+                Window.objects.filter(monitor=monitor, end__gt=begin).update(end=begin)
+                Probe.objects.filter(monitor=monitor, window_start__gte=now).delete()
+                logger.warning("The clock was put back: monitor %s begins again", monitor.pk)
+    return len(ahead)
 
 
 def reset_switched_off(now: datetime) -> int:

@@ -45,6 +45,7 @@ def judge_due(now: datetime) -> int:
     Never waits for the network. A window whose probe is still under way is left for later.
     """
     housekeeping.reset_switched_off(now)
+    housekeeping.forget_the_future(now)
     _begin_new(now)
     judged = 0
     due = [monitor for monitor in _active() if next(_complete(monitor, now), None)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -19,6 +19,8 @@ from notifications.models import Attempt, ContactPoint, Notification, Notificati
 
 State = Notification.State
 T = TypeVar("T")
+
+LONGEST_WAIT = timedelta(hours=1)  # no wait between two rounds is longer: rules.next_try
 
 # After an accepted message the result is worth waiting for: a restarting database is back in seconds.
 PERSIST_SECONDS = (0.2, 1, 3, 6, 10)
@@ -35,6 +37,13 @@ def keep_trying(operation: Callable[[], T]) -> T:
             connection.close()
             time.sleep(seconds)
     return operation()
+
+
+def put_right(now: datetime) -> int:
+    """End waits and claims that a clock made which was ahead and has been put back. Returns how many."""
+    waiting = Notification.objects.filter(state=State.PENDING, due_at__gt=now + LONGEST_WAIT)
+    claimed = Notification.objects.filter(state=State.SENDING, claimed_at__gt=now + rules.STUCK_AFTER)
+    return waiting.update(due_at=now) + claimed.update(claimed_at=now)
 
 
 def claim(notification_id: int, now: datetime) -> bool:

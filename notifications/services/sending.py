@@ -52,6 +52,7 @@ def send_due(now: datetime) -> int:
     Safe to run at any time and by several at once; needs no Redis.
     """
     clock = running_clock(now)
+    progress.put_right(now)
     stuck = list(
         Notification.objects.stuck(now - rules.STUCK_AFTER).values_list("pk", flat=True)[:SWEEP_ROWS]
     )

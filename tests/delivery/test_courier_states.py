@@ -204,10 +204,10 @@ def test_a_result_that_comes_after_the_lease_ran_out_still_counts_as_delivered(h
     now = timezone.now()
     (envelope,) = claims.claim(hop.pk, "dead", 5, now)
     assert claims.claim(hop.pk, "other", 5, now) == []
-    assert claims.renew([], "other", now + timedelta(minutes=4)) == 0
-    assert claims.renew(envelope.recipient_ids, "dead", now + timedelta(minutes=4)) == 0
-    assert claims.renew([], "other", now + timedelta(minutes=8)) == 0
-    assert claims.renew([], "other", now + timedelta(minutes=10)) == 1
+    assert claims.free_abandoned(now + timedelta(minutes=4)) == 0
+    claims.renew(envelope.recipient_ids, "dead", now + timedelta(minutes=4))
+    assert claims.free_abandoned(now + timedelta(minutes=8)) == 0
+    assert claims.free_abandoned(now + timedelta(minutes=10)) == 1
     (again,) = claims.claim(hop.pk, "other", 5, now)
     recipient = message.recipients.get()
     done = sending.Transaction(
