@@ -127,7 +127,7 @@ class Search:
             number = self._rows(None, False, COUNTED + 1).count()
         elif trying:
             found = self._tried(None, False, SCAN)
-            return Count(len(found.ids), more=found.reached is not None)
+            return Count(len(found.ids), more=found.more or found.reached is not None)
         else:
             return None
         return Count(min(number, COUNTED), number > COUNTED)
@@ -184,9 +184,9 @@ class Search:
         if wanted.message_id:
             # Not by account: SQLite would take its index instead, and read all of the account.
             same = Message.objects.filter(message_id__in=_both_forms(wanted.message_id))
-            found = list(same.values_list("pk", "account_id")[: SCAN + 1])
-            ids = [pk for pk, account_id in found if account_id == self.account_id]
-            return Q(message_id__in=ids) if len(found) <= SCAN else None
+            owned = list(same.values_list("pk", "account_id")[: SCAN + 1])
+            ids = [pk for pk, account_id in owned if account_id == self.account_id]
+            return Q(message_id__in=ids) if len(owned) <= SCAN else None
         if wanted.sender and (key := _sender_key(wanted.sender)):
             keyed = messages.alias(key=SenderKey("sender"))
             found = _among(_between(keyed, *key), "message_id__in")
