@@ -187,7 +187,9 @@ def _canonical(body: memoryview, relaxed: bool) -> Iterator[bytes]:
         piece = held + piece
         text = piece.rstrip(b" \t\r")
         held = _WHITE.sub(b" ", piece[len(text) :])
-        yield _WHITE.sub(b" ", text).replace(b" \r\n", b"\r\n")
+        if b"  " in text or b"\t" in text:
+            text = _WHITE.sub(b" ", text)
+        yield text.replace(b" \r\n", b"\r\n")
     yield b"\r\n"
 
 
