@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from delivery.services import bouncing, queue_actions, retention, sampling
+from delivery.services import bouncing, queue_actions, recipients, retention, sampling
 
 
 def bounce() -> None:
@@ -18,12 +18,13 @@ def bulk_action(action_id: int) -> None:
 
 
 def housekeep() -> None:
-    """Carry on with actions whose worker died; at the beginning of each hour delete what had its time.
+    """Carry on with actions and imports whose worker died; each hour, delete what had its time.
 
     A few index look-ups when there is nothing.
     """
     now = timezone.now()
     queue_actions.sweep(now)
+    recipients.sweep(now)
     if retention.is_time(now):
         retention.run(now)
 

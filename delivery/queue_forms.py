@@ -15,7 +15,7 @@ from delivery.reads.search import Criteria
 
 
 def _address_field(label: StrPromise) -> forms.CharField:
-    hint = forms.TextInput(attrs={"placeholder": _("anna, anna@… or @domain"), "autocapitalize": "none"})
+    hint = forms.TextInput(attrs={"placeholder": _("anna or @domain"), "autocapitalize": "none"})
     return forms.CharField(label=label, required=False, max_length=320, widget=hint)
 
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from accounts.models import AuditEntry, Contact
 from delivery import reads as delivery
-from delivery.reads import Drain, Expiring, PauseState, QueueFigures
+from delivery.reads import DiskForecast, Drain, Expiring, PauseState, QueueFigures
 from events import rules
 from events.models import AlertStream, ContinuityEvent, ManageLink
 from events.services import alerts, expiry
@@ -36,6 +36,7 @@ class Status:
     drain: Drain | None
     first_bounce_at: datetime | None
     expiring: Expiring | None
+    disk: DiskForecast | None
 
 
 def status(account_id: int, now: datetime, contact: Contact | None = None) -> Status:
@@ -67,6 +68,7 @@ def status(account_id: int, now: datetime, contact: Contact | None = None) -> St
         drain=delivery.drain_progress(account_id, now),
         first_bounce_at=None if pause.mode != "flowing" else delivery.expires_first(account_id, now),
         expiring=expiry.going_back(account_id, now),
+        disk=None if pause.mode == "flowing" else delivery.disk_forecast(account_id, now),
     )
 
 

@@ -20,6 +20,12 @@ LINK_LIFETIME = timedelta(hours=24)
 TOLD_LATE = timedelta(hours=24)
 """What a contact did is not told to the others any more when it is older than this."""
 
+PAUSE_REMINDER = timedelta(hours=12)
+"""Contacts are reminded of a pause with no active event after so long, and again after so long."""
+
+DISK_WARNING = timedelta(hours=24)
+"""While deliveries are paused the contacts are warned when the disk lasts no longer than this."""
+
 
 class NotADuration(ValueError):  # noqa: N818  (an answer to the user)
     """The hours asked for are not a whole number from 1 up."""

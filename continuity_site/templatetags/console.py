@@ -167,6 +167,9 @@ ALERTS = {
     "action": _lazy("Action notice"),
     "expiry": _lazy("Expiry warning"),
     "route_missing": _lazy("Outbound route missing"),
+    "drained": _lazy("Queue is through"),
+    "paused": _lazy("Still paused"),
+    "disk": _lazy("Disk fills up"),
 }
 DECISIONS = {
     "event.activated": _lazy("Continuity mode activated"),
@@ -184,6 +187,10 @@ DECISIONS = {
     "notifications.suspended": _lazy("Notifications suspended"),
     "expiry.warned": _lazy("Mail about to go back to its senders"),
     "bounces.route_missing": _lazy("Bounces wait for an outbound route"),
+    "drain.finished": _lazy("The queue is through"),
+    "pause.reminded": _lazy("Reminded that deliveries are paused"),
+    "disk.warned": _lazy("Warned that the disk fills up"),
+    "mail.redirected": _lazy("Mail sent by another route"),
     "settings.changed": _lazy("Settings changed"),
     "settings.added": _lazy("Settings added"),
     "settings.removed": _lazy("Settings removed"),

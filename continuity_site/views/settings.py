@@ -23,7 +23,7 @@ from accounts.forms import AccountForm, AccountNameForm, UserZoneForm
 from accounts.models import Account, MailDomain
 from accounts.services import AlreadyDone
 from delivery.forms import DeliverySettingsForm, RouteForm, RouteHosts
-from delivery.models import DeliverySettings
+from delivery.models import DeliverySettings, Route
 from delivery.reads import bounces_without_route
 from delivery.sending_forms import OutboundNetworksForm, SubmissionUserForm
 from delivery.services.settings import settings_route
@@ -101,6 +101,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
             "delivery": _own(DeliverySettings)(account),
             "alerts": _own(AlertSettings)(account),
             "senders": list(account.submission_users.order_by("username")),
+            "way_out": account.routes.filter(kind=Route.Kind.OUTBOUND).exists(),
             "submission_port": settings.SUBMISSION_PORT,
             "bounces_waiting": bounces_without_route(account.pk, timezone.now()),
         },

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 MOST_SIGNATURES = 5  # of one message; the others are not looked at
 MOST_HEADERS = 256 * 1024  # bytes
 MOST_FIELDS = 1000
+MOST_LINES = 2500
 MOST_SIGNED = 200  # names in h=
 LONGEST_SIGNATURE = 8192  # bytes of one DKIM-Signature field
 LONGEST_KEY = 2048  # bytes of a key record; a 4096 bit key has 800
@@ -115,7 +116,7 @@ def signatures(headers: bytes) -> list[Signature | Dkim]:
     """
     if not re.search(rb"^DKIM-Signature[ \t]*:", headers, re.IGNORECASE | re.MULTILINE):
         return []
-    if len(headers) > MOST_HEADERS or headers.count(b"\r\n") > MOST_FIELDS * 10:
+    if len(headers) > MOST_HEADERS or headers.count(b"\r\n") > MOST_LINES:
         return [Dkim("neutral", reason="headers too large")]
     try:
         fields, _body = dkim.rfc822_parse(headers + b"\r\n")
@@ -186,7 +187,9 @@ def _canonical(body: memoryview, relaxed: bool) -> Iterator[bytes]:
         piece = held + piece
         text = piece.rstrip(b" \t\r")
         held = _WHITE.sub(b" ", piece[len(text) :])
-        yield _WHITE.sub(b" ", text).replace(b" \r\n", b"\r\n")
+        if b"  " in text or b"\t" in text:
+            text = _WHITE.sub(b" ", text)
+        yield text.replace(b" \r\n", b"\r\n")
     yield b"\r\n"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import dns.asyncresolver
 import dns.exception
 import dns.name
 import dns.resolver
@@ -25,7 +27,9 @@ SHORTEST_KEPT = 5.0
 NOTHING_KEPT = 60.0  # that there is no such record
 FAILURE_KEPT = 10.0  # that nobody could say
 MOST_KEPT = 20_000
-MOST_VALUES = 100  # of one answer
+MOST_BYTES_KEPT = 16 * 1024 * 1024
+MOST_VALUES = 50  # of one answer
+LONGEST_TEXT = 4096  # bytes of one; longer ones end there, which is more than anybody accepts
 
 # When so many questions in a row were not answered at all, the DNS is taken to be away: for a while mail
 # is not made to wait for it.
@@ -52,6 +56,7 @@ class Resolver:
 
     def __init__(self) -> None:
         self._kept: dict[Question, tuple[float, Answer]] = {}
+        self._bytes = 0
         self._asked: dict[Question, asyncio.Task[Answer]] = {}
         self._silences = 0
         self._away_until = 0.0
@@ -76,8 +81,10 @@ class Resolver:
 
     async def _ask(self, question: Question) -> Answer:
         answer, seconds = await self._look_up(question)
-        if len(self._kept) >= MOST_KEPT:
+        self._bytes += _weight(question, answer)
+        if len(self._kept) >= MOST_KEPT or self._bytes > MOST_BYTES_KEPT:
             self._kept.clear()
+            self._bytes = 0
         self._kept[question] = (time.monotonic() + seconds, answer)
         return answer
 
@@ -85,7 +92,7 @@ class Resolver:
         """The answer, and for how many seconds it may be kept."""
         name, kind = question
         try:
-            found = await async_resolver().resolve(
+            found = await self._resolver().resolve(
                 dns.name.from_text(name),
                 kind,
                 search=False,
@@ -112,6 +119,13 @@ class Resolver:
         values = tuple(_value(record, kind) for record in list(found.rrset)[:MOST_VALUES])
         return Answer(values), min(LONGEST_KEPT, max(SHORTEST_KEPT, float(found.rrset.ttl)))
 
+    @staticmethod
+    def _resolver() -> dns.asyncresolver.Resolver:
+        """Without the answers that it keeps for others: whole packets, of whose size anybody may decide."""
+        resolver = copy.copy(async_resolver())
+        resolver.cache = None
+        return resolver
+
     def _silent(self) -> None:
         self._silences += 1
         if self._silences >= SILENCES:
@@ -120,9 +134,14 @@ class Resolver:
             log.warning("DNS does not answer: senders are not checked for %d s", AWAY_SECONDS)
 
 
+def _weight(question: Question, answer: Answer) -> int:
+    """Bytes of memory, roughly."""
+    return 500 + len(question[0]) + sum(len(str(value)) + 60 for value in answer.values)
+
+
 def _value(record: Any, kind: Kind) -> Any:
     if kind == "TXT":
-        return b"".join(record.strings)
+        return b"".join(record.strings)[:LONGEST_TEXT]
     if kind == "MX":
         return record.preference, record.exchange.to_text(omit_final_dot=True)
     if kind == "PTR":

@@ -16,6 +16,7 @@ _FIELD = re.compile(
 _COMMENT = re.compile(r"\((?:[^()\\]|\\.)*\)")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 MOST_HEADERS = 1 << 20  # bytes of headers that are looked through
+MOST_NESTED = 10  # comments
 _LONGEST_VALUE = 4096  # characters of a field in which an id is looked for with care
 
 
@@ -72,7 +73,11 @@ def _claims(value: bytes, name: str) -> bool:
         return False
     if len(text) > _LONGEST_VALUE:
         return True
-    while (without := _COMMENT.sub(" ", text)) != text:
-        text = without
+    for _ in range(MOST_NESTED):
+        text, comments = _COMMENT.subn(" ", text)
+        if not comments:
+            break
+    else:
+        return True
     words = text.partition(";")[0].split()
     return not words or "(" in words[0] or words[0].strip('"').removesuffix(".") == name or '"' in words[0]

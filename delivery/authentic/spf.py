@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import spf
 
-from delivery.authentic.resolver import Answer, Question, Resolver
+from delivery.authentic.resolver import LONGEST_TEXT, Answer, Question, Resolver
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ class _Query(spf.query):  # type: ignore[misc]
         answer = self._had.get(question) or self._resolver.known(question)
         if answer is None:
             raise _Missing(question)
+        if any(len(value) >= LONGEST_TEXT for value in answer.values if isinstance(value, bytes)):
+            raise spf.PermError("record too long")  # its evaluation would take too long, too
         if answer.failed:
             raise spf.TempError(f"no answer for {name} {qtype}")
         if not answer.values and not ignore_void:

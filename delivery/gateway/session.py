@@ -219,7 +219,10 @@ class SmtpSession(SmtpConnection):
                     if gateway.budget.take(more):
                         held += more
                     else:
+                        # What it held is free for the others at once, or nobody would get through.
                         reader.refuse(NO_SPACE)
+                        gateway.budget.give_back(held)
+                        held = 0
             self._at_work = True
             self._reader.put_back(rest)
             data = reader.content(refuse_bare=gateway.refuse_bare)

@@ -22,6 +22,7 @@ MOST_FAILURES_OF_A_USER = 20
 LOCKED_SECONDS = 900.0
 REMEMBERED_SECONDS = 300.0  # a right password is not hashed again for so long
 MOST_KEPT = 10_000
+LONGEST_NAME = 150  # characters; what the database keeps
 THREADS = 1  # a hash takes the better part of a second of a core, by design
 
 WRONG = "535 5.7.8 User name or password not right"
@@ -85,7 +86,7 @@ class Logins:
 
     async def check(self, address: str, username: str, password: str) -> Login:
         """The user. Raises Refusal; database errors pass through."""
-        client, name = client_network(address), username.strip().lower()
+        client, name = client_network(address), username.strip().lower().replace("\0", "")[:LONGEST_NAME]
         if self.guard.locked(client, name):
             raise Refusal(LOCKED)
         login = await self._outbound.login(name)

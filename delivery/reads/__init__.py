@@ -16,7 +16,14 @@ from delivery.reads.expiry import (
     queue_lifetime,
 )
 from delivery.reads.flow import CHART_BUCKETS, Rate, delivery_rates
-from delivery.reads.history import Depth, DiskForecast, disk_forecast, queue_history
+from delivery.reads.history import (
+    Depth,
+    DiskForecast,
+    Drained,
+    disk_forecast,
+    drained_between,
+    queue_history,
+)
 from delivery.reads.queue import (
     RATE_SPAN,
     Drain,
@@ -50,6 +57,7 @@ __all__ = [
     "Depth",
     "DiskForecast",
     "Drain",
+    "Drained",
     "Evidence",
     "Expiring",
     "PauseState",
@@ -65,6 +73,7 @@ __all__ = [
     "delivery_rates",
     "disk_forecast",
     "drain_progress",
+    "drained_between",
     "evidence",
     "evidence_by_window",
     "expires_first",

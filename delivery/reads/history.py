@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from delivery.models import QueueSample
+from delivery.models import QueueSample, Recipient
 
 FORECAST_SPAN = timedelta(hours=1)
 FORECAST_LEAST = timedelta(minutes=5)
@@ -63,7 +63,7 @@ def disk_forecast(account_id: int, now: datetime) -> DiskForecast | None:
         .order_by("at")
         .values_list("at", "disk_free")
     )
-    rows = list(samples)
+    rows = [(at, free) for at, free in samples if free is not None]
     if not rows:
         return None
     (first_at, first), (last_at, last) = rows[0], rows[-1]
@@ -72,3 +72,19 @@ def disk_forecast(account_id: int, now: datetime) -> DiskForecast | None:
     if elapsed < FORECAST_LEAST or used <= 0:
         return DiskForecast(free, None)
     return DiskForecast(free, last_at + elapsed * (free / used))
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What became of a backlog, by recipient: delivered, and still here (refused for now)."""
+
+    delivered: int
+    left: int
+
+
+def drained_between(hop_id: int, start: datetime, end: datetime, *, accepted_before: datetime) -> Drained:
+    """The backlog of a next hop (accepted before an instant) that was delivered in `[start, end]`."""
+    backlog = Recipient.objects.filter(next_hop=hop_id, accepted_at__lt=accepted_before)
+    delivered = backlog.filter(state=Recipient.State.DELIVERED, final_at__gte=start, final_at__lte=end)
+    left = Recipient.objects.waiting().filter(next_hop=hop_id, accepted_at__lt=accepted_before)
+    return Drained(delivered.count(), left.count())

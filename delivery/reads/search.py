@@ -124,10 +124,10 @@ class Search:
         if self.few is not None:
             number = self._conditions(Recipient.objects.filter(self.few))[: COUNTED + 1].count()
         elif self._is_plain:
-            number = self._rows(None, False, COUNTED + 1).count()
+            number = self._rows(None, False).order_by()[: COUNTED + 1].count()
         elif trying:
             found = self._tried(None, False, SCAN)
-            return Count(len(found.ids), more=found.reached is not None)
+            return Count(len(found.ids), more=found.more or found.reached is not None)
         else:
             return None
         return Count(min(number, COUNTED), number > COUNTED)
@@ -184,9 +184,9 @@ class Search:
         if wanted.message_id:
             # Not by account: SQLite would take its index instead, and read all of the account.
             same = Message.objects.filter(message_id__in=_both_forms(wanted.message_id))
-            found = list(same.values_list("pk", "account_id")[: SCAN + 1])
-            ids = [pk for pk, account_id in found if account_id == self.account_id]
-            return Q(message_id__in=ids) if len(found) <= SCAN else None
+            owned = list(same.values_list("pk", "account_id")[: SCAN + 1])
+            ids = [pk for pk, account_id in owned if account_id == self.account_id]
+            return Q(message_id__in=ids) if len(owned) <= SCAN else None
         if wanted.sender and (key := _sender_key(wanted.sender)):
             keyed = messages.alias(key=SenderKey("sender"))
             found = _among(_between(keyed, *key), "message_id__in")
@@ -226,14 +226,14 @@ class Search:
             return None
         return [{"next_hop_id": hop, "state": state} for hop in hops for state in states]
 
-    def _rows(self, place: Place | None, newer: bool, limit: int) -> QuerySet[Any]:
-        """The next recipients of the streams, merged by the database, which reads no more than these."""
+    def _rows(self, place: Place | None, newer: bool) -> QuerySet[Any]:
+        """The recipients of the streams, merged by the database, which reads no more than are taken."""
         if self._streams is None:
             mine = Recipient.objects.filter(message__account_id=self.account_id)
             rows = self._frozen(self._beyond(mine, place, newer, "message__accepted_at"))
             if self.criteria.accepted_by:
                 rows = rows.filter(message__accepted_at__lte=self.criteria.accepted_by)
-            return _ordered(rows, newer, "message__accepted_at").values_list("accepted_at", "pk")[:limit]
+            return _ordered(rows, newer, "message__accepted_at").values_list("accepted_at", "pk")
         parts = [
             self._frozen(self._beyond(Recipient.objects.filter(**stream), place, newer)).values_list(
                 "accepted_at", "pk"
@@ -243,10 +243,10 @@ class Search:
         if not parts:
             return Recipient.objects.none().values_list("accepted_at", "pk")
         merged = parts[0].union(*parts[1:], all=True) if len(parts) > 1 else parts[0]
-        return _ordered(merged, newer)[:limit]
+        return _ordered(merged, newer)
 
     def _listed(self, place: Place | None, newer: bool, limit: int) -> list[Place]:
-        return list(self._rows(place, newer, limit))
+        return list(self._rows(place, newer)[:limit])
 
     def _tried(self, place: Place | None, newer: bool, limit: int) -> Found:
         """The other conditions, tried on the list until the page is full, at most on `SCAN` of it."""

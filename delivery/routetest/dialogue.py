@@ -47,7 +47,10 @@ _TIMEOUTS = Timeouts(*(STEP_SECONDS,) * 5)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tested: whom to ask for, whether a real message goes there, and as whom we greet."""
+    """What is tested: whom to ask for, whether a real message goes there, and as whom we greet.
+
+    `mx_of` is the domain whose MX records named the host, where the route names none.
+    """
 
     host: Host
     recipient: str
@@ -55,6 +58,7 @@ class Plan:
     send_message: bool
     number: int
     now: datetime
+    mx_of: str = ""
 
 
 @dataclass
@@ -122,9 +126,12 @@ class Dialogue:
     # --- the steps ---------------------------------------------------------------------------------------
 
     async def _dns(self) -> Finding:
-        name, port = self.plan.host.hostname.strip("[]"), self.plan.host.port
+        host = self.plan.host
+        name, port = (host.address or host.hostname).strip("[]"), host.port
         found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
         self.addresses = [(family, address) for family, _kind, _protocol, _name, address in found]
+        if host.address:
+            return Finding(facts={"mx_of": self.plan.mx_of, "addresses": [host.address]})
         with contextlib.suppress(ValueError):
             ipaddress.ip_address(name)
             return Finding(Result.SKIPPED, facts={"literal": True})

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 
 from django.conf import settings
 from django.utils import timezone
 
+from delivery.courier import mx
 from delivery.models import RouteHost, RouteTest
 from delivery.routetest.dialogue import Dialogue, Plan
 from delivery.routetest.steps import Problem, Result, Stage, Step, outcome
 from delivery.services import route_tests
-from delivery.services.claims import host_of
+from delivery.services.claims import Host, host_of
 
 
 def run_host(test_id: int, host: int) -> int | None:
@@ -21,10 +23,10 @@ def run_host(test_id: int, host: int) -> int | None:
     test = route_tests.take_host(test_id, host, timezone.now())
     if test is None:
         return None
-    if host < len(test.host_ids):
-        found = RouteHost.objects.filter(pk=test.host_ids[host], route=test.route_id).first()
-        if not _converse(test, found, host):
-            return None
+    if not test.host_ids and not _look_up(test):
+        return None
+    if host < len(test.host_ids) and not _converse(test, _host(test, host), host):
+        return None
     if host + 1 < len(test.host_ids):
         route_tests.pass_on(test, timezone.now())
         return host + 1
@@ -33,25 +35,49 @@ def run_host(test_id: int, host: int) -> int | None:
     return None
 
 
-def _converse(test: RouteTest, found: RouteHost | None, number: int) -> bool:
+def _look_up(test: RouteTest) -> bool:
+    """The hosts of a route that names none: by MX, as the courier asks. False when the test is given up."""
+    domain, began = test.recipient.rpartition("@")[2].lower(), time.monotonic()
+    try:
+        found = asyncio.run(mx.hosts_of(domain))
+    except (mx.Undeliverable, mx.NoAnswer) as error:
+        problem = Problem.DNS_AWAY if isinstance(error, mx.NoAnswer) else Problem.NO_ADDRESS
+        passed = int((time.monotonic() - began) * 1000)
+        return _report(test, Step(domain, Stage.DNS, Result.FAILED, passed, str(error), problem))
+    test.host_ids = [[host.hostname, host.port, host.address] for host in found]
+    return route_tests.write_hosts(test, test.host_ids, timezone.now())
+
+
+def _host(test: RouteTest, number: int) -> Host | None:
+    entry = test.host_ids[number]
+    if isinstance(entry, list):
+        name, port, address = entry
+        return Host(name, port, RouteHost.Tls.OPPORTUNISTIC, address=address)
+    row = RouteHost.objects.filter(pk=entry, route=test.route_id).first()
+    return host_of(row) if row else None
+
+
+def _converse(test: RouteTest, host: Host | None, number: int) -> bool:
     """Have the conversation, writing each step. False when the test is no longer ours to write."""
-
-    def report(step: Step) -> bool:
-        test.steps = [*test.steps, asdict(step)]
-        return route_tests.write_steps(test, test.steps, timezone.now())
-
-    if found is None:
-        name = f"#{number + 1}"
-        return report(Step(name, Stage.DNS.value, Result.FAILED.value, 0, "", Problem.HOST_REMOVED.value))
+    if host is None:
+        return _report(
+            test, Step(f"#{number + 1}", Stage.DNS, Result.FAILED, 0, problem=Problem.HOST_REMOVED)
+        )
     plan = Plan(
-        host=host_of(found),
+        host=host,
         recipient=test.recipient,
         our_name=settings.GATEWAY_NAME,
         send_message=test.send_message,
         number=test.pk,
         now=timezone.now(),
+        mx_of=test.recipient.rpartition("@")[2] if host.address else "",
     )
-    return converse(plan, report)
+    return converse(plan, lambda step: _report(test, step))
+
+
+def _report(test: RouteTest, step: Step) -> bool:
+    test.steps = [*test.steps, asdict(step)]
+    return route_tests.write_steps(test, test.steps, timezone.now())
 
 
 def converse(plan: Plan, report: Callable[[Step], bool]) -> bool:

@@ -104,6 +104,7 @@ def shown_step(step: Step) -> ShownStep:
 def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     named: dict[str, Callable[[Any], tuple[str, str]]] = {
         "literal": lambda value: (_("Address"), _("written in the route")),
+        "mx_of": lambda value: (_("By the MX of"), value),
         "addresses": lambda value: (_("Addresses"), ", ".join(value)),
         "address": lambda value: (_("Reached"), value),
         "failed_addresses": lambda value: (_("No answer from"), ", ".join(value)),

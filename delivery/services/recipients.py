@@ -152,6 +152,14 @@ def carry_on(row: RecipientImport, now: datetime) -> None:
     _enqueue(row.pk)
 
 
+def sweep(now: datetime) -> None:
+    """Have carried on what a worker left that died, or that Redis forgot."""
+    left = RecipientImport.objects.filter(state=State.RUNNING, until__lt=now)
+    for pk in list(left.values_list("pk", flat=True)):
+        if left.filter(pk=pk).update(until=now + LEASE):
+            _enqueue(pk)
+
+
 def _enqueue(import_id: int) -> None:
     try:
         django_rq.get_queue(QUEUE).enqueue("delivery.recipients_jobs.run_import", import_id, result_ttl=0)

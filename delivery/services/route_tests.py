@@ -66,13 +66,15 @@ def start(
 
 
 def usual_recipient(route: Route) -> str:
-    """Whom to ask for when nobody said: every domain has a postmaster (RFC 5321 4.5.1)."""
+    """Whom to ask for when nobody said: every domain of ours has a postmaster (RFC 5321 4.5.1)."""
+    if route.kind != Route.Kind.INBOUND:
+        return ""
     domain = MailDomain.objects.filter(account_id=route.account_id).order_by("pk").first()
     return f"postmaster@{domain.name}" if domain else ""
 
 
 def _check(route: Route, recipient: str, now: datetime) -> None:
-    if not route.hosts.exists():
+    if route.kind == Route.Kind.INBOUND and not route.hosts.exists():
         raise Refused(_("The route has no host yet. Add one, then test it."))
     if any(not test.interrupted(now) for test in route.tests.exclude(state=RouteTest.State.DONE)):
         raise Refused(_("A test of this route is running already."))
@@ -95,6 +97,14 @@ def enqueue(test_id: int, host: int) -> None:
         )
     except RedisError as error:  # it shows as interrupted when its time is over
         logger.warning("route test %s has no worker: %s", test_id, type(error).__name__)
+
+
+def write_hosts(test: RouteTest, hosts: Sequence[Any], now: datetime) -> bool:
+    """What was found out about the hosts of a route that names none. False when the test is given up."""
+    mine = RouteTest.objects.filter(
+        pk=test.pk, state=RouteTest.State.RUNNING, next_host=test.next_host, until__gte=now
+    )
+    return mine.update(host_ids=hosts) == 1
 
 
 def take_host(test_id: int, host: int, now: datetime) -> RouteTest | None:

@@ -22,7 +22,7 @@ from accounts.access import (
     request_key,
 )
 from accounts.services import AlreadyDone, Refused
-from delivery.models import BulkAction, Route
+from delivery.models import BulkAction, Recipient, Route
 from delivery.queue_forms import ActionForm, QueueFilter
 from delivery.reads.search import Count, Criteria, Search
 from delivery.services import queue_actions
@@ -203,13 +203,17 @@ def _in_words(of: BulkAction) -> list[tuple[str, object]]:
     if criteria.ids:
         words.append((_("Selected"), _("%(n)s by hand") % {"n": len(criteria.ids)}))
     if criteria.states:
-        words.append((_("State"), ", ".join(criteria.states)))
+        words.append((_("State"), ", ".join(_state(one) for one in criteria.states)))
     named = [(_("Recipient"), criteria.recipient), (_("Sender"), criteria.sender)]
     named += [(_("Subject"), criteria.subject), (_("Message-ID"), criteria.message_id)]
     if criteria.route:
         name = Route.objects.filter(pk=criteria.route).values_list("name", flat=True).first()
         named.append((_("Route"), name or "–"))
     return words + [(label, value) for label, value in named if value]
+
+
+def _state(value: str) -> str:
+    return str(Recipient.State(value).label)
 
 
 @require_POST

@@ -32,9 +32,9 @@ SENTENCES = {
 _PEOPLE = (AuditEntry.By.USER, AuditEntry.By.CONTACT, AuditEntry.By.API)
 
 
-def accounts_behind() -> list[int]:
+def accounts_behind(reader: str = READER) -> list[int]:
     """Accounts whose feed has rows that this reader has not dealt with. Index look-ups only."""
-    cursor = FeedCursor.objects.filter(account=OuterRef("account"), reader=READER).values("number")
+    cursor = FeedCursor.objects.filter(account=OuterRef("account"), reader=reader).values("number")
     new = AuditEntry.objects.filter(account=OuterRef("pk"), number__gt=Coalesce(Subquery(cursor), 0))
     return list(Account.objects.filter(Exists(new)).order_by("pk").values_list("pk", flat=True))
 

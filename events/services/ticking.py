@@ -8,21 +8,24 @@ from datetime import datetime
 
 from django.db import OperationalError
 
-from events.services import alerts, expiry, feed, mode
+from events.services import alerts, draining, expiry, feed, holding, mode
 
 logger = logging.getLogger(__name__)
 
 
 def tick(now: datetime) -> int:
-    """Close what has run out, alert, warn of mail that goes back, tell the others what one did.
+    """Close what has run out, alert, warn of mail that goes back, remind of pauses, tell that a queue is
+    through, and the others what one did.
 
     Returns how many things were decided.
     """
     ended = each(mode.accounts_run_out(now), mode.close_run_out, now)
     alerted = each(alerts.accounts(), alerts.decide, now)
     warned = each(expiry.accounts(now), expiry.decide, now)
+    held = each(holding.accounts(), holding.decide, now)
+    through = each(draining.accounts(), draining.decide, now)
     told = each(feed.accounts_behind(), feed.tell_others, now)
-    return ended + alerted + warned + told
+    return ended + alerted + warned + held + through + told
 
 
 def each(accounts: list[int], decide: Callable[[int, datetime], int], now: datetime) -> int:

@@ -108,6 +108,12 @@ def test_spf_looks_up_no_more_than_the_standard_allows(dns: DnsServer) -> None:
     assert ("n4.example", "A") not in dns.questions
 
 
+def test_a_record_as_long_as_no_honest_one_is_not_evaluated(dns: DnsServer) -> None:
+    networks = " ".join(f'"ip4:203.0.{number}.0/24 "' for number in range(300))
+    dns.add(DOMAIN, "TXT", f'"v=spf1 " {networks} "-all"')
+    assert spf("203.0.59.1").result == "permerror"
+
+
 def test_an_answer_too_long_for_udp_comes_by_tcp(dns: DnsServer) -> None:
     networks = " ".join(f'"ip4:203.0.{number}.0/24 "' for number in range(60))
     dns.add(DOMAIN, "TXT", f'"v=spf1 " {networks} "-all"')
@@ -366,6 +372,21 @@ def test_dmarc_wants_what_passed_to_be_aligned(
         assert asyncio.run(check("sub.sender.example")) == expected  # the organisation's record counts
 
 
+def test_what_is_kept_of_the_dns_is_bounded(dns: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("delivery.authentic.resolver.MOST_BYTES_KEPT", 20_000)
+    text = " ".join(['"' + "x" * 200 + '"'] * 40)
+
+    async def many() -> int:
+        resolver = Resolver()
+        for number in range(20):
+            dns.add(f"n{number}.example", "TXT", text)
+            answer = await resolver.ask((f"n{number}.example", "TXT"))
+            assert len(answer.values[0]) == 4096
+        return len(resolver._kept)
+
+    assert 0 < run(many) < 6
+
+
 def test_a_verdict_tells_all(dns: DnsServer) -> None:
     publish(dns, rsa_key()[1])
     dns.add(DOMAIN, "TXT", '"v=spf1 ip4:203.0.113.1 -all"')
@@ -441,6 +462,7 @@ def test_when_the_dns_is_away_mail_stops_waiting_for_it(
         (" mx.one.example", True),
         (" mx.one.example.; spf=pass", True),
         (" (mx.one.example; spf=pass", True),
+        (" " + "(" * 20 + ")" * 20 + " mx.one.example; spf=pass", True),
         (" other.example; spf=pass smtp.mailfrom=mx.one.example", False),
         (" notmx.one.example; spf=pass", False),
         (" mx.one.example.org; spf=pass", False),

@@ -12,11 +12,16 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from pytest_django import Settings
 
 from accounts.models import Account
 from delivery.gateway.submission import Guard
 from delivery.models import DeliverySettings, Message, NextHop, Recipient, Route, SubmissionUser
+from tests.support.couriers import running_courier
+from tests.support.dns import dns_server
 from tests.support.gateway import Client, RunningGateway, account, gateway, offers, stored
+from tests.support.mailserver import MailServer
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -309,3 +314,20 @@ def test_a_client_that_hangs_up_while_signing_in_harms_nobody(server: RunningGat
         client.socket.shutdown(socket.SHUT_RDWR)
     with Sender(server) as client:
         assert client.ask("NOOP").startswith("250")
+
+
+def test_what_is_handed_in_reaches_the_other_organisation(server: RunningGateway, settings: Settings) -> None:
+    with dns_server() as dns, MailServer() as far:
+        settings.MX_PORT = far.port
+        dns.add("far.example", "MX", "10 mx.far.example.")
+        dns.add("mx.far.example", "A", "127.0.0.1")
+        content = b"From: anna@one.example\r\nSubject: out\r\n\r\nHello\r\n"
+        with running_courier(), smtplib.SMTP("127.0.0.1", server.submission_port) as client:
+            client.starttls(context=ssl._create_unverified_context())
+            client.login("scanner@one.example", PASSWORD)
+            client.sendmail("anna@one.example", ["x@far.example"], content)
+            far.wait_for(1)
+            wait_until(lambda: Recipient.objects.get().state == Recipient.State.DELIVERED, "it is delivered")
+        (mail,) = far.messages
+        assert (mail.sender, mail.recipients) == ("anna@one.example", ("x@far.example",))
+        assert mail.data.endswith(content)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.utils import timezone
+from django_rq import get_queue, get_worker
 
 from accounts.models import Account, AuditEntry, MailDomain
 from accounts.services import Actor, AlreadyDone, Refused
@@ -169,6 +170,22 @@ def test_killed_between_any_two_batches_it_goes_on(
     row.refresh_from_db()
     assert (row.state, row.added, row.removed) == (State.DONE, 8, 7 if replace else 0)
     assert len(known(domain)) == (8 if replace else 15)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_dead_worker_left_is_carried_on_by_itself(domain: MailDomain, small: int) -> None:
+    get_queue(recipients.QUEUE).empty()  # type: ignore[no-untyped-call]
+    row = uploaded(domain, "a", "b", "c", "d")
+    RecipientImport.objects.filter(pk=row.pk).update(state=State.RUNNING)
+    now = row.until
+    recipients.sweep(now)
+    assert get_queue(recipients.QUEUE).count == 0, "not while it may be running"
+    recipients.sweep(now + timedelta(seconds=1))
+    recipients.sweep(now + timedelta(seconds=2))
+    assert get_queue(recipients.QUEUE).count == 1
+    get_worker(recipients.QUEUE).work(burst=True)
+    row.refresh_from_db()
+    assert (row.state, row.added) == (State.DONE, 4)
 
 
 def test_a_worker_killed_at_the_very_end_finishes(domain: MailDomain, small: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -23,6 +24,7 @@ from delivery.routetest.steps import Stage
 from delivery.services import route_tests
 from tests.support.certificates import Authority, self_signed
 from tests.support.couriers import make_account, make_hop
+from tests.support.dns import DnsServer, dns_server
 from tests.support.mailserver import CLOSE, HANG, MailServer, free_port
 
 pytestmark = pytest.mark.django_db
@@ -352,6 +354,47 @@ def test_every_host_is_tested_and_one_that_works_is_enough(
     assert test.result == "warning"
     RouteHost.objects.update(port=free_port())
     assert run(hop.route).result == "failed"
+
+
+@pytest.fixture
+def names() -> Iterator[DnsServer]:
+    with dns_server() as server:
+        yield server
+
+
+@pytest.fixture
+def outbound(account: Account) -> Route:
+    return Route.objects.create(account=account, name="Out", kind=Route.Kind.OUTBOUND)
+
+
+def test_a_route_without_hosts_is_tested_at_the_mx_of_the_recipient(
+    outbound: Route, server: MailServer, names: DnsServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "MX_PORT", server.port)
+    names.add("partner.example", "MX", "10 mx1.partner.example.", "20 mx2.partner.example.")
+    names.add("mx1.partner.example", "A", "127.0.0.2")
+    names.add("mx2.partner.example", "A", "127.0.0.1")
+    test = run(outbound, "anna@partner.example")
+    assert stages(test) == ["dns", "tcp", *ALL]
+    assert test.steps[0]["host"].startswith("mx1.partner.example")
+    assert step(test, Stage.DNS)["facts"] == {"mx_of": "partner.example", "addresses": ["127.0.0.2"]}
+    assert test.result == "warning"
+    assert server.sessions == 1
+
+
+def test_a_domain_without_mail(outbound: Route, names: DnsServer, run: Run) -> None:
+    test = run(outbound, "anna@nowhere.example")
+    assert (test.result, stages(test)) == ("failed", ["dns"])
+    assert test.steps[0]["problem"] == "no_address"
+    assert "nowhere.example does not exist" in test.steps[0]["said"]
+    names.fail("broken.example")
+    assert run(outbound, "anna@broken.example").steps[0]["problem"] == "dns_away"
+
+
+def test_an_inbound_route_without_hosts_is_not_tested(hop: NextHop) -> None:
+    hop.route.hosts.all().delete()
+    with pytest.raises(Refused, match="no host yet"):
+        route_tests.start(hop.route, SCHEDULER, "anna@acme.example", here=True)
 
 
 def test_a_host_removed_meanwhile(hop: NextHop) -> None:

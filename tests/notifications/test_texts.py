@@ -15,12 +15,24 @@ from notifications.models import ContactPoint, Notification
 from notifications.transports import Rendered
 from tests.notifications.conftest import FACTS, LINK, NOW
 
-KINDS = ("outage", "reminder", "recovery", "action", "expiry", "route_missing")
+KINDS = (
+    "outage",
+    "reminder",
+    "recovery",
+    "action",
+    "expiry",
+    "route_missing",
+    "drained",
+    "paused",
+    "disk",
+)
 MORE = {
     "closed": "2026-11-24T02:10:00Z",
     "what": "Maria activated continuity mode at {at} until {until}.",
     "who": "Maria",
     "number": 312,
+    "route": "Exchange",
+    "left": 4,
     "action": "event.activated",
     "at": "2026-11-24T02:12:00+00:00",
     "until": "2026-11-24T06:12:00+00:00",

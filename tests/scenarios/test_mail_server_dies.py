@@ -211,8 +211,8 @@ def check_stored_bytes(letters: Iterable[Letter]) -> None:
 
 
 def check_what_was_told(relay: MailServer) -> None:
-    """One alert and one recovery notice to each contact, and to Tom what Maria did. Nothing else."""
-    wait_until(lambda: len(relay.messages) >= 5, "everybody is told of the recovery", 20)
+    """To each an alert, a recovery notice and the end of the queue; to Tom what Maria did. Nothing else."""
+    wait_until(lambda: len(relay.messages) >= 7, "everybody is told of the recovery", 20)
     wait_until(lambda: not Notification.objects.exclude(state="sent").exists(), "the outbox is empty", 10)
     told = Counter(Notification.objects.values_list("contact__name", "kind"))
     assert told == Counter(
@@ -222,10 +222,12 @@ def check_what_was_told(relay: MailServer) -> None:
             ("Tom", "action"),
             ("Maria", "recovery"),
             ("Tom", "recovery"),
+            ("Maria", "drained"),
+            ("Tom", "drained"),
         ]
     )
     assert Counter(address for message in relay.messages for address in message.recipients) == {
-        CONTACTS["Maria"]: 2,
-        CONTACTS["Tom"]: 3,
+        CONTACTS["Maria"]: 3,
+        CONTACTS["Tom"]: 4,
     }
     assert NextHop.objects.get().state == "up"

@@ -7,7 +7,7 @@ from django.contrib.auth.hashers import check_password
 from django.test import Client
 
 from accounts.models import AuditEntry, Membership
-from delivery.models import DeliverySettings, SubmissionUser
+from delivery.models import DeliverySettings, Route, SubmissionUser
 from tests.site.pages import World, make_user, make_world
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +105,9 @@ def test_support_staff_see_them_and_change_nothing(world: World) -> None:
     client.force_login(make_user("sam", world.account, Membership.Role.SUPPORT))
     page = client.get("/settings/").content.decode()
     assert "scanner@ours.example" in page
+    assert "no outbound route yet" in page
+    Route.objects.create(account=world.account, name="out", kind=Route.Kind.OUTBOUND)
+    assert "no outbound route yet" not in client.get("/settings/").content.decode()
     assert "secret-hash" not in page
     assert client.get("/settings/sender/").status_code == 403
     assert client.post("/settings/networks/", {"outbound_networks": "192.0.2.1"}).status_code == 403
