@@ -15,8 +15,10 @@ from delivery.models import (
     NextHop,
     Pause,
     Recipient,
+    RecipientImport,
     Route,
     RouteHost,
+    RouteTest,
     SubmissionUser,
 )
 
@@ -103,3 +105,18 @@ class AttemptAdmin(LookOnly):
     list_display = ("at", "result", "stage", "code", "host", "duration_ms")
     list_filter = ("result",)
     show_full_result_count = False
+
+
+@admin.register(RouteTest)
+class RouteTestAdmin(LookOnly):
+    list_display = ("route", "asked_at", "asked_by", "state", "result")
+    list_filter = ("state", "result")
+    list_select_related = ("route",)
+
+
+@admin.register(RecipientImport)
+class RecipientImportAdmin(LookOnly):
+    list_display = ("domain", "made_at", "made_by", "state", "added", "removed")
+    list_filter = ("state",)
+    list_select_related = ("domain",)
+    exclude = ("addresses",)

@@ -175,9 +175,7 @@ def unreadable_words(told: Unreadable) -> str:
         "binary": _("This is not a CSV file. In a spreadsheet, choose “Save as” and CSV, then upload that."),
         "too_long": _("The file has more than %(lines)s lines. Import it in parts.")
         % {"lines": f"{MOST_LINES:,}"},
-        "quote": _(
-            "The quotation mark that opens in line %(line)s is not closed. Correct that line."
-        )
+        "quote": _("The quotation mark that opens in line %(line)s is not closed. Correct that line.")
         % {"line": told.line},
         "empty": _("The file is empty."),
     }

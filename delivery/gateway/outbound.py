@@ -69,6 +69,16 @@ class Outbound:
         client = ipaddress.ip_address(address)
         return frozenset(account for account, network in networks if client in network)
 
+    async def account_at(self, address: str, sender: str, sender_domain: str) -> int | None:
+        """The account whose mail may leave from there: by its sender, or, for <>, the only one."""
+        accounts = await self.accounts_of(address)
+        if not accounts:
+            return None
+        if not sender:
+            return next(iter(accounts)) if len(accounts) == 1 else None
+        owner = await self.owner_of(sender_domain)
+        return owner if owner in accounts else None
+
     async def owner_of(self, domain: str) -> int | None:
         """The account whose domain it is (A-labels, lower case), if any. Database errors pass through."""
         return cast("int | None", await self._ask(("owner", domain))) if domain else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from delivery.gateway.commit import Parcel
 from delivery.gateway.connection import SmtpConnection
 from delivery.gateway.data import DataReader
 from delivery.gateway.directory import RELAY, Destination
+from delivery.gateway.lines import after, parse_line
 from delivery.gateway.outbound import outbound_domain
 from delivery.gateway.refusal import NO_SPACE, NOT_NOW, SYNTAX, TOO_LARGE, Refusal
 from delivery.gateway.transaction import Transaction
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 Command = Callable[["SmtpSession", str], Coroutine[Any, Any, None]]
 
@@ -54,7 +53,7 @@ class SmtpSession(SmtpConnection):
             self._commands_left -= 1
             if self._commands_left < 0:
                 self._close("421 4.7.0 Too many commands")
-            verb, argument = _parse(line)
+            verb, argument = parse_line(line)
             command = _COMMANDS.get(verb)
             if command is None:
                 raise Refusal("500 5.5.1 Command not recognised")
@@ -121,7 +120,7 @@ class SmtpSession(SmtpConnection):
             raise Refusal("503 5.5.1 Say EHLO first")
         if self.mail.begun:
             raise Refusal("503 5.5.1 A message is under way already")
-        path, parameters = parse_path(_after("FROM:", argument))
+        path, parameters = parse_path(after("FROM:", argument))
         account = await self._sender_account(path)
         options = parse_parameters(parameters)
         if self.signed_in:
@@ -133,7 +132,7 @@ class SmtpSession(SmtpConnection):
     async def _rcpt(self, argument: str) -> None:
         if not self.mail.begun:
             raise Refusal("503 5.5.1 Say MAIL first")
-        path, parameters = parse_path(_after("TO:", argument))
+        path, parameters = parse_path(after("TO:", argument))
         if path is None:
             raise Refusal("553 5.1.3 A recipient is needed")
         if len(self.mail.recipients) >= self._gateway.limits.recipients:
@@ -159,22 +158,12 @@ class SmtpSession(SmtpConnection):
         except Refusal as refusal:
             if refusal.reply != RELAY:
                 raise
-            account = self.mail.account or await self._account_of_network()
-            if account is None:
+            mail, outbound = self.mail, self._gateway.outbound
+            if mail.account is None:
+                mail.account = await outbound.account_at(self.address, mail.sender, mail.sender_domain)
+            if mail.account is None:
                 raise
-            self.mail.account = account
-            return await self._gateway.outbound.find(account, outbound_domain(path))
-
-    async def _account_of_network(self) -> int | None:
-        """The account whose mail may leave from the client's network: by its sender, or the only one."""
-        outbound = self._gateway.outbound
-        accounts = await outbound.accounts_of(self.address)
-        if not accounts:
-            return None
-        if not self.mail.sender:
-            return next(iter(accounts)) if len(accounts) == 1 else None
-        owner = await outbound.owner_of(self.mail.sender_domain)
-        return owner if owner in accounts else None
+            return await outbound.find(mail.account, outbound_domain(path))
 
     async def _data(self, argument: str) -> None:
         if argument:
@@ -269,6 +258,7 @@ class SmtpSession(SmtpConnection):
         except Exception as error:
             log.error("%s from %s not stored: %s", queue_id, self.address, type(error).__name__)
             self._gateway.directory.forget()  # a route that was taken away, perhaps
+            self._gateway.outbound.forget()
             raise Refusal(NOT_NOW) from error
         finally:
             self._committing = False
@@ -321,26 +311,6 @@ class SmtpSession(SmtpConnection):
 
     async def _auth(self, argument: str) -> None:
         await self._sign_in(argument)
-
-
-def _parse(line: bytes) -> tuple[str, str]:
-    """Verb in upper case and argument. Raises Refusal."""
-    if not line:
-        raise Refusal("500 5.5.2 Line too long")
-    try:
-        text = line.decode()
-    except UnicodeDecodeError:
-        raise Refusal("500 5.5.2 Syntax error, not UTF-8") from None
-    if not text.isprintable() and _CONTROL.search(text):
-        raise Refusal("500 5.5.2 Syntax error, control characters")
-    verb, _, argument = text.partition(" ")
-    return verb.upper(), argument.strip(" \t")
-
-
-def _after(keyword: str, argument: str) -> str:
-    if argument[: len(keyword)].upper() != keyword:
-        raise Refusal(f"{SYNTAX} {keyword}<address> is needed")
-    return argument[len(keyword) :].lstrip(" ")
 
 
 _COMMANDS: dict[str, Command] = {

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import os
 import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +22,8 @@ from delivery.courier.auth import CannotSignIn, sign_in
 from delivery.courier.client import Connection, Timeouts, greet, must_encrypt, tidy, tls_context
 from delivery.models import RouteHost
 from delivery.routetest.certificates import certificate_facts
+from delivery.routetest.connecting import Address, connect, greeted
+from delivery.routetest.findings import Finding, answered, clean, words
 from delivery.routetest.letter import letter
 from delivery.routetest.steps import (
     EXPIRES_SOON_DAYS,
@@ -41,7 +42,6 @@ from delivery.rules import Verdict
 from delivery.services.claims import Addressee, Envelope, Host
 
 logger = logging.getLogger(__name__)
-MOST_LISTED = 40  # extensions, addresses, certificates of a chain
 _TIMEOUTS = Timeouts(*(STEP_SECONDS,) * 5)
 
 
@@ -61,23 +61,13 @@ class Plan:
     mx_of: str = ""
 
 
-@dataclass
-class Finding:
-    """What a step came to, before its time is put to it."""
-
-    result: Result = Result.OK
-    said: str = ""
-    problem: Problem | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
 class Dialogue:
     """Call `perform` with one stage after the other until one fails, then `close`."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.deadline = time.monotonic() + HOST_SECONDS
-        self.addresses: list[tuple[socket.AddressFamily, tuple[Any, ...]]] = []
+        self.addresses: list[Address] = []
         self.socket: socket.socket | None = None
         self.smtp: aiosmtplib.SMTP | None = None
         self.deaf = False  # it did not answer the last time
@@ -94,7 +84,7 @@ class Dialogue:
             async with asyncio.timeout(max(0.1, min(STEP_SECONDS, self.deadline - began))):
                 found = await work()
         except SMTPResponseException as error:
-            found = _answer(stage, error.code, error.message)
+            found = answered(stage, error.code, error.message)
         except (SMTPException, OSError, ssl.SSLError) as error:
             found = Finding(Result.FAILED, words(error), diagnose_error(stage, error))
         except Exception as error:  # the person who waits shall see that it is us
@@ -109,7 +99,7 @@ class Dialogue:
             passed,
             tidy(found.said),
             found.problem.value if found.problem else "",
-            {name: _clean(value) for name, value in found.facts.items()},
+            {name: clean(value) for name, value in found.facts.items()},
         )
 
     async def close(self) -> None:
@@ -138,50 +128,14 @@ class Dialogue:
         return Finding(facts={"addresses": list(dict.fromkeys(str(one[1][0]) for one in self.addresses))})
 
     async def _tcp(self) -> Finding:
-        self.socket, address, failed = await self._connect()
+        self.socket, address, failed = await connect(self.addresses, self.deadline)
         return Finding(facts={"address": address, "failed_addresses": failed})
-
-    async def _connect(self) -> tuple[socket.socket, str, list[str]]:
-        """The first address that answers, and those that did not. Raises the last one's OSError."""
-        trouble: OSError = OSError("no address")
-        failed: list[str] = []
-        loop = asyncio.get_running_loop()
-        for number, (family, address) in enumerate(self.addresses):
-            share = max(0.1, min(STEP_SECONDS, self.deadline - loop.time())) / (len(self.addresses) - number)
-            one = socket.socket(family, socket.SOCK_STREAM)
-            one.setblocking(False)
-            try:
-                async with asyncio.timeout(share * 0.9):  # ours rings before the step's
-                    await loop.sock_connect(one, address)
-            except OSError as error:
-                one.close()
-                failed.append(str(address[0]))
-                trouble = error
-            except BaseException:
-                one.close()
-                raise
-            else:
-                return one, str(address[0]), failed
-        raise trouble
 
     async def _banner(self) -> Finding:
         assert self.socket
-        self.smtp, banner = await self._open(self.socket)
+        self.smtp, banner = await greeted(self.socket, self.plan.our_name)
         self.socket = None
-        return _answer(Stage.BANNER, *banner)
-
-    async def _open(self, connected: socket.socket) -> tuple[aiosmtplib.SMTP, aiosmtplib.SMTPResponse]:
-        smtp = aiosmtplib.SMTP(
-            sock=connected,
-            local_hostname=self.plan.our_name,
-            timeout=HOST_SECONDS + 5,  # the limits that ring are those of the steps
-            start_tls=False,
-        )
-        try:
-            return smtp, await smtp.connect()
-        except BaseException:
-            smtp.close()
-            raise
+        return answered(Stage.BANNER, *banner)
 
     async def _ehlo(self) -> Finding:
         assert self.smtp
@@ -204,7 +158,7 @@ class Dialogue:
                 await self._again()
                 await self._secure(verified=False)
         except SMTPResponseException as error:
-            found = _answer(Stage.STARTTLS, error.code, error.message)
+            found = answered(Stage.STARTTLS, error.code, error.message)
             return await self._in_the_clear(found) if opportunistic else found
         except (SMTPException, OSError) as error:
             found = Finding(Result.FAILED, words(error), diagnose_error(Stage.STARTTLS, error))
@@ -231,8 +185,8 @@ class Dialogue:
         """A new connection up to EHLO: after a refused certificate the old one is of no use."""
         if self.smtp:
             self.smtp.close()
-        connected, _address, _failed = await self._connect()
-        self.smtp, _banner = await self._open(connected)
+        connected, _address, _failed = await connect(self.addresses, self.deadline)
+        self.smtp, _banner = await greeted(connected, self.plan.our_name)
         await greet(self.smtp)
 
     async def _in_the_clear(self, found: Finding) -> Finding:
@@ -276,12 +230,12 @@ class Dialogue:
             await self.smtp.execute_command(b"RSET")
             sender = f"FROM:<postmaster@{self.plan.our_name}>".encode("ascii", "replace")
             answer = await self.smtp.execute_command(b"MAIL", sender)
-        return _answer(Stage.MAIL, *answer)
+        return answered(Stage.MAIL, *answer)
 
     async def _rcpt(self) -> Finding:
         assert self.smtp
         command = f"TO:<{self.plan.recipient}>".encode("ascii", "replace")
-        found = _answer(Stage.RCPT, *await self.smtp.execute_command(b"RCPT", command))
+        found = answered(Stage.RCPT, *await self.smtp.execute_command(b"RCPT", command))
         found.facts["recipient"] = self.plan.recipient
         if found.problem != Problem.BUSY:  # after 421 it has hung up
             await self.smtp.execute_command(b"RSET")
@@ -312,29 +266,3 @@ class Dialogue:
         stage = Stage.RCPT if answer.stage == "rcpt" else Stage.MESSAGE
         _result, problem = diagnose_reply(stage, answer.code, answer.reply)
         return Finding(Result.FAILED, said, problem, facts)
-
-
-def _answer(stage: Stage, code: int, text: str) -> Finding:
-    result, problem = diagnose_reply(stage, code, text)
-    return Finding(result, f"{code} {text}" if code >= 100 else text, problem)
-
-
-def _clean(value: Any) -> Any:
-    """A server's words among the facts, as they may be stored and shown."""
-    if isinstance(value, list):
-        return [tidy(str(one)) for one in value[:MOST_LISTED]]
-    return tidy(value) if isinstance(value, str) else value
-
-
-def words(error: BaseException) -> str:
-    """The reason for a failure, without Python's own words around it."""
-    for cause in causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return str(cause.verify_message)
-        if isinstance(cause, ssl.SSLError):
-            return str(cause.reason or cause)
-        if isinstance(cause, socket.gaierror):
-            return str(cause.strerror)
-        if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
-            return os.strerror(cause.errno)
-    return str(error)

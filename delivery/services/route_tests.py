@@ -90,10 +90,13 @@ def _check(route: Route, recipient: str, now: datetime) -> None:
 
 
 def enqueue(test_id: int, host: int) -> None:
-    """One job tests one host, so that monitoring on the same worker never waits for a whole route."""
+    """One job tests one host, so that monitoring on the same worker never waits for a whole route.
+
+    The job may take longer than a host: the system's resolver cannot be stopped while it waits.
+    """
     try:
         django_rq.get_queue(QUEUE).enqueue(
-            "delivery.routetest.jobs.run", test_id, host, at_front=True, result_ttl=0, job_timeout=60
+            "delivery.routetest.jobs.run", test_id, host, at_front=True, result_ttl=0, job_timeout=120
         )
     except RedisError as error:  # it shows as interrupted when its time is over
         logger.warning("route test %s has no worker: %s", test_id, type(error).__name__)

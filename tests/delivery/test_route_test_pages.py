@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import time_machine
 from django.test import Client
 from django.utils import timezone
 from django_rq import get_queue, get_worker
@@ -16,7 +19,8 @@ from delivery.routetest.runner import run_host
 from delivery.services import route_tests
 from tests.site.pages import make_user
 from tests.support.couriers import make_account, make_hop
-from tests.support.mailserver import MailServer
+from tests.support.mailserver import HANG, MailServer
+from tests.support.processes import Processes, wait_until
 
 SAM = Actor(AuditEntry.By.USER, "Sam")
 pytestmark = pytest.mark.django_db
@@ -79,6 +83,31 @@ def test_from_the_button_to_the_result_through_a_worker(
     assert "Did the test message arrive?" not in confirmed
     assert AuditEntry.objects.filter(action="route.tested", actor_name="Maria").count() == 1
     assert "Passed, with remarks" in page_of(administrator, address)
+
+
+def test_a_worker_that_is_killed_leaves_what_it_had_found(
+    hop: NextHop, administrator: Client, server: MailServer, database_url: str, tmp_path: Path
+) -> None:
+    get_queue(route_tests.QUEUE).empty()  # type: ignore[no-untyped-call]
+    server.reply("ehlo", HANG)
+    address = f"/settings/routes/{hop.route_id}/test/"
+    result = administrator.post(address, {"recipient": "anna@acme.example"}).headers["Location"]
+    with Processes(tmp_path, DATABASE_URL=database_url) as processes:
+        worker = processes.manage("worker", "rqworker", route_tests.QUEUE)
+        server.wait_until(lambda: any(one.startswith("EHLO") for one in server.commands), 20, "EHLO")
+        wait_until(lambda: len(RouteTest.objects.get().steps) == 3, "three steps written")
+        worker.kill()
+    page = page_of(administrator, result)
+    assert "220 test.example ESMTP" in page
+    assert 'data-live="1"' in page
+    with time_machine.travel(timezone.now() + route_tests.RUNS + timedelta(seconds=1), tick=False):
+        page = page_of(administrator, result)
+        assert "Interrupted" in page
+        assert "220 test.example ESMTP" in page
+        server.behave()
+        again = administrator.post(address, {"recipient": "anna@acme.example"}).headers["Location"]
+        assert again != result
+    get_queue(route_tests.QUEUE).empty()  # type: ignore[no-untyped-call]
 
 
 def test_support_reads_and_starts_nothing(hop: NextHop) -> None:
