@@ -204,7 +204,7 @@ class Dialogue:
         if distrust:
             verified = self.plan.host.tls == RouteHost.Tls.VERIFIED
             result = Result.FAILED if verified else Result.WARNING
-            return Finding(result, f"{distrust.verify_message}", certificate_problem(distrust), facts)
+            return Finding(result, words(distrust), certificate_problem(distrust), facts)
         if facts.get("days", EXPIRES_SOON_DAYS) < EXPIRES_SOON_DAYS:
             return Finding(Result.WARNING, "", Problem.CERTIFICATE_EXPIRES, facts | {"trusted": True})
         return Finding(facts=facts | {"trusted": True})

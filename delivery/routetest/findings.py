@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from delivery.courier.client import tidy
+from delivery.courier.words import reason
 from delivery.routetest.steps import Problem, Result, Stage, causes, diagnose_reply
 
 MOST_LISTED = 40  # extensions, addresses, certificates of a chain
@@ -38,14 +39,10 @@ def clean(value: Any) -> Any:
 
 
 def words(error: BaseException) -> str:
-    """The reason for a failure, without Python's own words around it."""
+    """The reason for a failure, as the courier words it; also for a network that cannot be reached."""
     for cause in causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return str(cause.verify_message)
-        if isinstance(cause, ssl.SSLError):
-            return str(cause.reason or cause)
-        if isinstance(cause, socket.gaierror):
-            return str(cause.strerror)
+        if isinstance(cause, ssl.SSLError | socket.gaierror):
+            break
         if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
-            return os.strerror(cause.errno)
-    return str(error)
+            return f"{os.strerror(cause.errno)}."
+    return reason(error)

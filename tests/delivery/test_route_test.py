@@ -110,7 +110,7 @@ def test_nothing_listens(hop: NextHop, run: Run) -> None:
     test = run(hop.route)
     assert stages(test) == ["dns", "tcp"]
     assert step(test, Stage.TCP)["problem"] == "refused"
-    assert step(test, Stage.TCP)["said"] == "Connection refused"
+    assert step(test, Stage.TCP)["said"] == "Connection refused."
 
 
 @pytest.mark.parametrize(
