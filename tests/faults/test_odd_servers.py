@@ -82,7 +82,7 @@ def test_it_is_the_servers_trouble_and_not_the_mails(
         quick = make_hop(make_account("other"), healthy)
         queue_many(quick, 20)
         healthy.wait_for(20)
-        eventually(lambda: Attempt.objects.filter(next_hop=hop).count() >= 4, "it is down, and tried again")
+        eventually(lambda: Attempt.objects.filter(next_hop=hop).count() >= 4, "it is down and tried again")
         assert server.said < server.connections * BABBLE, "the courier hangs up"
         wait_until(lambda: server.clients() <= 1, "it leaves no connection behind")
         server.behave()

@@ -21,7 +21,7 @@ from tests.support.processes import Processes, wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LONG = os.environ.get("FAULTS") == "long"
-KILLS = 200 if LONG else 6
+KILLS = 200 if LONG else 5
 SEED = int(os.environ.get("FAULTS_SEED", "3"))
 CLIENTS = 6
 
