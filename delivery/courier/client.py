@@ -18,7 +18,7 @@ from delivery.courier.auth import sign_in
 from delivery.courier.words import reason
 from delivery.models import RouteHost
 from delivery.ourselves import is_our_address
-from delivery.rules import Outcome, Verdict, classify, is_too_many_recipients
+from delivery.rules import Outcome, Verdict, classify, is_about_the_recipient, is_too_many_recipients
 from delivery.services.claims import Addressee, Envelope, Host
 
 CHUNK = 64 * 1024
@@ -57,6 +57,16 @@ class Sent:
     @property
     def host_failed(self) -> bool:
         return any(outcome.verdict == Verdict.HOST_FAILURE for outcome in self.outcomes)
+
+    @property
+    def throttled(self) -> bool:
+        """The host put off a recipient for no reason of the recipient's: it wants less of us."""
+        return any(
+            outcome.verdict == Verdict.DEFERRED
+            and outcome.stage in ("rcpt", "end")
+            and not is_about_the_recipient(outcome.reply)
+            for outcome in self.outcomes
+        )
 
     @property
     def began(self) -> bool:

@@ -199,10 +199,11 @@ class Lane:
             attempt.abort()
             attempt.connection = None
             sent = _fault(envelope, error)
-        if sent.host_failed:
+        slower = sent.throttled and self.hop.state == State.RECOVERING
+        if sent.host_failed or slower:
             self.stalled = True
             self.give_back()
-            if sent.began:
+            if sent.host_failed and sent.began:
                 self.avoided_messages[envelope.message_id] = time.monotonic() + MESSAGE_AVOIDED_SECONDS
         usable = attempt.connection if attempt.connection and attempt.connection.usable else None
         self.around.report(
@@ -228,6 +229,8 @@ class Lane:
 
 
 class _Attempt:
+        if slower:
+            usable = None  # one less for the server, before anything is decided
     """One message, tried over the open connection and then at each host in turn."""
 
     def __init__(self, lane: Lane, envelope: Envelope, connection: Connection | None) -> None:

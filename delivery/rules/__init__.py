@@ -25,6 +25,7 @@ from delivery.rules.replies import Verdict, classify, is_about_the_recipient, is
 from delivery.rules.retries import (
     FAULT_RETRY,
     FAULTS_TO_QUARANTINE,
+    THROTTLED_RETRY,
     TOLERANT_RETRY,
     next_attempt_age,
     retry_ages,
@@ -34,6 +35,7 @@ __all__ = [
     "CANARIES_TO_RECOVER",
     "FAULTS_TO_QUARANTINE",
     "FAULT_RETRY",
+    "THROTTLED_RETRY",
     "TOLERANT_RETRY",
     "Completed",
     "Deferred",

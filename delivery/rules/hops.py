@@ -40,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Hop:
-    """A next hop. The last three fields live in the courier only: they may be forgotten at any time."""
+    """A next hop. The fields from `clean` on live in the courier only: they may be forgotten at any time."""
 
     state: State
     state_since: datetime
@@ -55,6 +55,8 @@ class Hop:
     clean: int = 0
     round_ms: int = 0
     best_ms: int = 0
+    threshold: int = 0  # connections from which they grow one by one; 0: not yet known
+    same_round: int = 0  # results still to come of transactions that began before connections were halved
 
     @property
     def refuses_senders(self) -> bool:
@@ -155,7 +157,7 @@ def _failed(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
     early = EARLY_RETRY[failures - 1]
     # A demo's canaries are quicker than this, and so must its first retries be.
     early = min(early, timedelta(seconds=limits.canary_first / 2))
-    return replace(_halved(hop), failures=failures, not_before=now + early)
+    return replace(_halved(replace(hop, same_round=0)), failures=failures, not_before=now + early)
 
 
 def _completed(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
@@ -178,6 +180,7 @@ def _completed(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
 
 def _cleaner(hop: Hop, milliseconds: int, limits: Limits) -> Hop:
     """One more clean transaction of the round; a round is as many as there are connections."""
+    hop = replace(hop, same_round=max(0, hop.same_round - 1))
     clean, total = hop.clean + 1, hop.round_ms + milliseconds
     if clean < hop.connections:
         return replace(hop, clean=clean, round_ms=total)
@@ -186,11 +189,18 @@ def _cleaner(hop: Hop, milliseconds: int, limits: Limits) -> Hop:
     hop = replace(hop, clean=0, round_ms=0, best_ms=best)
     if average > best * SLOWER and average > best + SLOWER_BY_MS:
         return _halved(hop)
-    return replace(hop, connections=min(hop.connections * 2, limits.max_connections))
+    more = hop.connections * 2
+    if hop.threshold and more > hop.threshold:
+        more = max(hop.connections + 1, hop.threshold)
+    return replace(hop, connections=min(more, limits.max_connections))
 
 
 def _halved(hop: Hop) -> Hop:
-    return replace(hop, connections=max(1, hop.connections // 2), clean=0, round_ms=0)
+    """Once for each round: what was under way at the same time is the same answer, as in TCP."""
+    if hop.same_round:
+        return replace(hop, same_round=hop.same_round - 1, clean=0, round_ms=0)
+    half = max(1, hop.connections // 2)
+    return replace(hop, connections=half, threshold=half, same_round=hop.connections - 1, clean=0, round_ms=0)
 
 
 def _refused(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
@@ -286,11 +296,14 @@ def judge(
     """The next hop after a transaction, and its outcomes as the hop's state makes them count.
 
     A canary that the server put off for no reason of its recipient's is a host failure, and so is a 5xx to
-    MAIL once three senders got it. `known`: those of the addresses that are known to exist.
+    MAIL once three senders got it. While recovering a 4xx asks for fewer connections first. `known`: those
+    of the addresses that are known to exist.
     """
     verdicts = {outcome.verdict for outcome in outcomes}
     if Verdict.HOST_FAILURE in verdicts:
-        return advance(hop, Failed(), now, limits), list(outcomes)
+        return advance(hop, Throttled() if _too_many(hop, outcomes) else Failed(), now, limits), list(
+            outcomes
+        )
     if Verdict.DELIVERED in verdicts:
         hop = advance(hop, Completed(milliseconds), now, limits)
     for outcome in outcomes:
@@ -306,6 +319,15 @@ def judge(
         if isinstance(event, Throttled):
             break
     return hop, list(outcomes)
+
+
+def _too_many(hop: Hop, outcomes: Sequence[Outcome]) -> bool:
+    """While recovering over several connections a 4xx says that they are too many, not that the host is down.
+
+    If it is, the last connection finds out.
+    """
+    busy = hop.state == State.RECOVERING and hop.connections > 1
+    return busy and any(outcome.code and 400 <= outcome.code < 500 for outcome in outcomes)
 
 
 def _event(outcome: Outcome, sender: str, known: Collection[str]) -> Event | None:

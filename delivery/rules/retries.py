@@ -10,6 +10,7 @@ _MINUTES = (0, 1, 6, 15, 30, 60)
 _STEPS = ((1, 10), (4, 34), (8, 24 * 366))  # every so many hours, up to an age of so many hours
 
 TOLERANT_RETRY = timedelta(minutes=15)
+THROTTLED_RETRY = timedelta(minutes=1)
 FAULT_RETRY = timedelta(minutes=1)
 FAULTS_TO_QUARANTINE = 3
 

@@ -44,7 +44,13 @@ def hop_of(row: NextHop, memory: Memory | None = None) -> rules.Hop:
     known = memory.hops.get(row.pk) if memory else None
     if known and (known.state, known.state_since) == (hop.state, hop.state_since):
         hop = replace(
-            hop, trusted=known.trusted, clean=known.clean, round_ms=known.round_ms, best_ms=known.best_ms
+            hop,
+            trusted=known.trusted,
+            clean=known.clean,
+            round_ms=known.round_ms,
+            best_ms=known.best_ms,
+            threshold=known.threshold,
+            same_round=known.same_round,
         )
     return hop
 
@@ -148,8 +154,9 @@ def finish_drains(now: datetime) -> dict[int, rules.Hop]:
 
 def backlog_left(row: NextHop, now: datetime) -> bool:
     """Something waits, or is being sent, that should go before the hop counts as drained."""
+    soon = now + rules.THROTTLED_RETRY if row.state == NextHop.State.RECOVERING else now
     backlog = Recipient.objects.filter(next_hop=row).filter(
-        Q(state=Recipient.State.QUEUED, next_attempt_at__lte=now) | Q(state=Recipient.State.SENDING)
+        Q(state=Recipient.State.QUEUED, next_attempt_at__lte=soon) | Q(state=Recipient.State.SENDING)
     )
     if row.backlog_before:
         backlog = backlog.filter(accepted_at__lt=row.backlog_before)

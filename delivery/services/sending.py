@@ -234,6 +234,9 @@ def _refuse(recipient: Recipient, now: datetime, tolerant: bool) -> None:
     if tolerant:
         recipient.next_attempt_at = now + rules.TOLERANT_RETRY * _spread.uniform(0.8, 1)
     else:
+            if tolerant and not rules.is_about_the_recipient(outcome.reply):
+                # The server asked for less, not for later: an old message must not wait for hours.
+                recipient.next_attempt_at = min(recipient.next_attempt_at, now + rules.THROTTLED_RETRY)
         recipient.state = Recipient.State.EXPIRED
 
 

@@ -300,3 +300,39 @@ class NextHopMachine(RuleBasedStateMachine):
 
 TestNextHop = NextHopMachine.TestCase
 TestNextHop.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def recovering_at(connections: int) -> Hop:
+    return replace(UP, state=State.RECOVERING, connections=connections)
+
+
+def test_after_throttling_connections_grow_one_by_one_and_are_halved_once_a_round() -> None:
+    hop = recovering_at(16)
+    for _ in range(3):  # of the 16 that were under way
+        hop = advance(hop, rules.Throttled(), NOW, LIMITS)
+    assert hop.connections == 8
+    hop = complete(hop, 13)
+    seen = []
+    for _ in range(4):
+        hop = complete(hop, hop.connections)
+        seen.append(hop.connections)
+    assert seen == sorted(seen)
+    assert seen[-1] - seen[0] <= 4
+    assert advance(hop, rules.Throttled(), NOW, LIMITS).connections == hop.connections // 2
+
+
+@pytest.mark.parametrize(("code", "stage"), [(421, "banner"), (451, "mail"), (452, "end")])
+def test_while_recovering_a_4xx_asks_for_fewer_connections_before_it_means_down(
+    code: int, stage: str
+) -> None:
+    outcome = Outcome(1, "a@b.example", Verdict.HOST_FAILURE, stage, code, "4.7.0 Too much")
+    hop = recovering_at(4)
+    for _ in range(4):
+        hop, _outcomes = rules.judge(hop, "s@x.example", [outcome], 5, (), NOW, LIMITS)
+    assert (hop.connections, hop.failures, hop.not_before) == (2, 0, None)
+    for _ in range(9):
+        hop, outcomes = rules.judge(hop, "s@x.example", [outcome], 5, (), NOW, LIMITS)
+    assert hop.state == State.DOWN
+    assert outcomes == [outcome]
+    silent = replace(outcome, code=None)
+    assert rules.judge(recovering_at(4), "s@x.example", [silent], 5, (), NOW, LIMITS)[0].failures == 1

@@ -8,6 +8,7 @@
         server.reply("end", CLOSE, keep=True)                            # keeps it, hangs up instead of 250
         ...
         server.wait_for(3)                                               # three messages or AssertionError
+        server.busy_above = 5                                            # further sessions: 451 4.7.1
         server.stop(); server.start()                                    # refused; then the same port
 
 Stages: banner, ehlo, starttls, auth, mail, rcpt, data, body (content is coming), end (after the dot), rset.
@@ -87,11 +88,14 @@ class MailServer:
     tls: bool = False
     users: dict[str, str] = field(default_factory=dict)
     auth: str = "AUTH PLAIN LOGIN"
+    busy_above: int = 0
+    busy_at: str = "mail"
     port: int = 0
     address: str = "127.0.0.1"
     messages: list[Received] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     sessions: int = 0
+    throttled: int = 0
     open_sessions: int = 0
     most_sessions: int = 0
     _rules: list[Rule] = field(default_factory=list)
@@ -102,6 +106,7 @@ class MailServer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="mailserver", daemon=True)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open: set[int] = set()
         self._context = server_context() if self.tls else None
 
     # --- what tests use ----------------------------------------------------------------------------------
@@ -147,6 +152,14 @@ class MailServer:
     def certify(self, context: ssl.SSLContext) -> None:
         """Offer STARTTLS with this context from the next connection on."""
         self._context = context
+
+    def is_too_much(self, stage: str, session: int) -> bool:
+        """Whether this session is one more than it wants, and this is where it says so; counted."""
+        if not self.busy_above or stage != self.busy_at:
+            return False
+        too_much = sum(other < session for other in self._open) >= self.busy_above
+        self.throttled += too_much
+        return too_much
 
     def behave(self) -> None:
         """Forget all rules."""
@@ -202,6 +215,7 @@ class MailServer:
             self.open_sessions += 1
             self.most_sessions = max(self.most_sessions, self.open_sessions)
             session = self.sessions
+            self._open.add(session)
         try:
             await Session(self, reader, writer, session).run()
         except (
@@ -215,6 +229,7 @@ class MailServer:
         finally:
             with self._lock:
                 self.open_sessions -= 1
+                self._open.discard(session)
                 self._lock.notify_all()
             self._tasks.discard(task)
             writer.transport.abort()
@@ -257,6 +272,8 @@ class Session:
     async def answer(self, stage: str, line: str, friendly: str) -> str:
         """Send the scripted or the friendly reply; return its text. Raises ConnectionError to hang up."""
         rule = self.server._rule(stage, line)
+        if self.server.is_too_much(stage, self.number):
+            rule = Rule(stage, "421 4.7.0 Too many" if stage == "banner" else "451 4.7.1 Too much at once")
         self.keep = bool(rule and rule.keep)
         if rule and rule.delay:
             await asyncio.sleep(rule.delay)
