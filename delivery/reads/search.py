@@ -21,6 +21,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Value
 
 from delivery.models import Folded, Message, NextHop, Recipient, SenderKey
@@ -29,6 +30,7 @@ from delivery.services.hops import domain_of
 PAGE = 50
 SCAN = 5_000
 COUNTED = 10_000
+COUNTED_BY_MESSAGE = 2_000  # each is looked up by itself
 TRIED = (250, 1_000, SCAN - 1_250)
 STREAMS = 96  # next hops times states; SQLite takes 500 in one statement
 LAST = "\U0010ffff"
@@ -121,16 +123,18 @@ class Search:
         """
         if not self.hops:
             return Count(0)
+        most = COUNTED
         if self.few is not None:
-            number = self._conditions(Recipient.objects.filter(self.few))[: COUNTED + 1].count()
+            number = self._conditions(Recipient.objects.filter(self.few))[: most + 1].count()
         elif self._is_plain:
-            number = self._rows(None, False).order_by()[: COUNTED + 1].count()
+            most = COUNTED if self._streams is not None else COUNTED_BY_MESSAGE
+            number = self._rows(None, False, None).order_by()[: most + 1].count()
         elif trying:
             found = self._tried(None, False, SCAN)
             return Count(len(found.ids), more=found.more or found.reached is not None)
         else:
             return None
-        return Count(min(number, COUNTED), number > COUNTED)
+        return Count(min(number, most), number > most)
 
     # --- what a long action goes by
 
@@ -226,14 +230,14 @@ class Search:
             return None
         return [{"next_hop_id": hop, "state": state} for hop in hops for state in states]
 
-    def _rows(self, place: Place | None, newer: bool) -> QuerySet[Any]:
+    def _rows(self, place: Place | None, newer: bool, limit: int | None) -> QuerySet[Any]:
         """The recipients of the streams, merged by the database, which reads no more than are taken."""
         if self._streams is None:
             mine = Recipient.objects.filter(message__account_id=self.account_id)
             rows = self._frozen(self._beyond(mine, place, newer, "message__accepted_at"))
             if self.criteria.accepted_by:
                 rows = rows.filter(message__accepted_at__lte=self.criteria.accepted_by)
-            return _ordered(rows, newer, "message__accepted_at").values_list("accepted_at", "pk")
+            return _ordered(rows, newer, "message__accepted_at").values_list("accepted_at", "pk")[:limit]
         parts = [
             self._frozen(self._beyond(Recipient.objects.filter(**stream), place, newer)).values_list(
                 "accepted_at", "pk"
@@ -242,11 +246,15 @@ class Search:
         ]
         if not parts:
             return Recipient.objects.none().values_list("accepted_at", "pk")
-        merged = parts[0].union(*parts[1:], all=True) if len(parts) > 1 else parts[0]
-        return _ordered(merged, newer)
+        if len(parts) == 1:
+            return _ordered(parts[0], newer)[:limit]
+        if limit and connection.features.supports_slicing_ordering_in_compound:
+            # PostgreSQL takes the index's order of each stream only where it is planned by itself.
+            parts = [_ordered(part, newer)[:limit] for part in parts]
+        return _ordered(parts[0].union(*parts[1:], all=True), newer)[:limit]
 
     def _listed(self, place: Place | None, newer: bool, limit: int) -> list[Place]:
-        return list(self._rows(place, newer)[:limit])
+        return list(self._rows(place, newer, limit))
 
     def _tried(self, place: Place | None, newer: bool, limit: int) -> Found:
         """The other conditions, tried on the list until the page is full, at most on `SCAN` of it."""

@@ -182,7 +182,7 @@ def test_the_database_reads_a_stream_by_its_index_and_does_not_sort() -> None:
         if connection.vendor == "postgresql":
             cursor.execute("ANALYZE delivery_recipient")
             cursor.execute("SET LOCAL enable_seqscan = off")
-        plan = finder._rows(None, False)[:51].explain()
+        plan = finder._rows(None, False, 51).explain()
     assert "recipient_listed" in plan
     assert "ORDER BY" not in plan.replace("MERGE", "")
     assert "Seq Scan" not in plan
