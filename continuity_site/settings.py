@@ -36,7 +36,7 @@ SIZE_LIMIT = env.int("SIZE_LIMIT", default=52_428_800)  # bytes
 BARE_LF = env.one_of("BARE_LF", "normalise", ("normalise", "refuse"))
 TLS_CERTIFICATE = env.str("TLS_CERTIFICATE", default="")
 TLS_KEY = env.str("TLS_KEY", default="")
-GATEWAY_MEMORY = env.int("GATEWAY_MEMORY", default=134_217_728)  # bytes
+GATEWAY_MEMORY = env.int("GATEWAY_MEMORY", default=67_108_864)  # bytes
 GATEWAY_RECIPIENTS = env.int("GATEWAY_RECIPIENTS", default=1000)
 GATEWAY_CONNECTIONS = env.int("GATEWAY_CONNECTIONS", default=1000)
 GATEWAY_CONNECTIONS_PER_ADDRESS = env.int("GATEWAY_CONNECTIONS_PER_ADDRESS", default=100)

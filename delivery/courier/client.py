@@ -313,10 +313,12 @@ class _Transaction:
         """
         protocol = self.connection.smtp.protocol
         assert protocol
-        stuffed = memoryview(stuff(self.content))
+        stuffed, end = stuff(self.content)
+        view = memoryview(stuffed)
         protocol._response_pending = True  # a reply may come before the content has been written
-        for start in range(0, len(stuffed), CHUNK):
-            protocol.write(stuffed[start : start + CHUNK])  # type: ignore[arg-type]
+        for start in range(0, max(len(stuffed), 1), CHUNK):
+            last = start + CHUNK >= len(stuffed)
+            protocol.write(bytes(view[start:]) + end if last else view[start : start + CHUNK])  # type: ignore[arg-type]
             if protocol._paused and not await self.may_go_on(protocol):
                 break  # the reply that came already, or before the end of the connection, says why
         else:
@@ -382,13 +384,12 @@ class _Transaction:
         self.open = []
 
 
-def stuff(content: bytes) -> bytes:
-    """Content as it goes over the wire, with the final dot (RFC 5321 4.5.2)."""
+def stuff(content: bytes) -> tuple[bytes, bytes]:
+    """Content as it goes over the wire, and what ends it (RFC 5321 4.5.2). Copied only where it changes."""
     stuffed = content.replace(b"\r\n.", b"\r\n..")
     if stuffed.startswith(b"."):
         stuffed = b"." + stuffed
-    end = b".\r\n" if not stuffed or stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
-    return stuffed + end
+    return stuffed, b".\r\n" if not stuffed or stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
 
 
 def _needs_utf8(envelope: Envelope, content: bytes) -> bool:

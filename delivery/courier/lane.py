@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from django.utils import timezone
@@ -29,6 +30,28 @@ AVOIDED_MESSAGES = 100
 HOST_KEPT = 260  # characters
 
 
+class Room:
+    """Bytes of large messages that may be in memory at once. One that is larger goes alone."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._used = total, 0
+        self._turn = asyncio.Lock()  # one after the other, so that small ones do not keep out a large one
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def of(self, size: int) -> AsyncIterator[None]:
+        async with self._turn:
+            while self._used and self._used + size > self._total:
+                self._freed.clear()
+                await self._freed.wait()
+            self._used += size
+        try:
+            yield
+        finally:
+            self._used -= size
+            self._freed.set()
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What lanes share."""
@@ -38,7 +61,7 @@ class Surroundings:
     report: Callable[[Transaction], None]
     read_content: Callable[[int], Awaitable[bytes]]
     wake: Callable[[], None]
-    large: asyncio.Semaphore
+    large: Room
     hosts: HostMemory
     allowances: Allowances
 
@@ -206,6 +229,8 @@ class Lane:
             if sent.host_failed and sent.began:
                 self.avoided_messages[envelope.message_id] = time.monotonic() + MESSAGE_AVOIDED_SECONDS
         usable = attempt.connection if attempt.connection and attempt.connection.usable else None
+        if slower:
+            usable = None  # one less for the server, before anything is decided
         self.around.report(
             Transaction(
                 hop_id=self.hop_id,
@@ -224,13 +249,11 @@ class Lane:
     async def _with_content(self, envelope: Envelope, attempt: _Attempt) -> Sent:
         if envelope.content is not None:
             return await attempt.run(envelope.content)
-        async with self.around.large:  # only a few large messages are in memory at once
+        async with self.around.large.of(envelope.size):
             return await attempt.run(await self.around.read_content(envelope.message_id))
 
 
 class _Attempt:
-        if slower:
-            usable = None  # one less for the server, before anything is decided
     """One message, tried over the open connection and then at each host in turn."""
 
     def __init__(self, lane: Lane, envelope: Envelope, connection: Connection | None) -> None:

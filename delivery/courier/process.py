@@ -20,6 +20,7 @@ from delivery.courier.hosts import HostMemory
 from delivery.courier.identity import Identity
 from delivery.courier.jumps import Jumps
 from delivery.courier.lane import Lane, Surroundings
+from delivery.courier.lane import Lane, Room, Surroundings
 from delivery.courier.nudge import NudgeListener
 from delivery.courier.rate import Allowances
 from delivery.rules import Outcome, State, Verdict
@@ -36,7 +37,7 @@ RESULTS_AT_ONCE = 500
 MOST_CONNECTIONS = (
     500  # beyond it no other next hop begins: a thousand silent domains are no thousand sockets
 )
-LARGE_AT_ONCE = 4  # messages too large to be read with their claim
+LARGE_AT_ONCE = 60 * 1024 * 1024  # bytes of messages too large to be read with their claim
 FINISH_SECONDS = 2.0  # what is in flight may finish for so long at the end
 FLUSH_SECONDS = 1.0
 
@@ -68,7 +69,7 @@ class Courier:
             report=self._report,
             read_content=self._read_content,
             wake=self._awake.set,
-            large=asyncio.Semaphore(LARGE_AT_ONCE),
+            large=Room(LARGE_AT_ONCE),
             hosts=HostMemory(),
             allowances=Allowances(),
         )

@@ -50,9 +50,12 @@ class Table:
     def insert(self, rows: Iterable[Row]) -> None:
         """Rows of the named columns' values, `stored()` where they are datetimes."""
         rest = self._rest
+        rows = list(rows)
+        if not rows:
+            return
         with connection.cursor() as cursor:
             if connection.vendor != "postgresql":
-                cursor.executemany(self._statement, [row + rest for row in rows] if rest else list(rows))
+                cursor.executemany(self._statement, [row + rest for row in rows] if rest else rows)
                 return
             options = " WITH (FORMAT BINARY)" if self._binary else ""
             with (

@@ -183,7 +183,10 @@ def _messages(due: QuerySet[Recipient], wanted: int) -> list[int]:
     return list(due.values_list("message_id", flat=True)[:wanted])
 
 
-def _take(message_ids: Sequence[int], hop_id: int, courier: str, now: datetime) -> list[Recipient]:
+_Claimed = tuple[int, int, str, str, str]  # pk, message, address, notify, orcpt
+
+
+def _take(message_ids: Sequence[int], hop_id: int, courier: str, now: datetime) -> list[_Claimed]:
     """Claim all due recipients of these messages for the hop; those that somebody else got are left out."""
     if not message_ids:
         return []
@@ -191,51 +194,68 @@ def _take(message_ids: Sequence[int], hop_id: int, courier: str, now: datetime) 
     if connection.features.has_select_for_update_skip_locked:
         due = due.select_for_update(skip_locked=True, no_key=True)
     order = {message_id: place for place, message_id in enumerate(message_ids)}
-    found = sorted(due, key=lambda recipient: (order[recipient.message_id], recipient.pk))
+    rows: list[_Claimed] = list(due.values_list("pk", "message_id", "address", "notify", "orcpt"))
+    found = sorted(rows, key=lambda row: (order[row[1]], row[0]))
     # The rows are locked (or the whole database is): what was read is what is claimed.
-    Recipient.objects.filter(pk__in=[recipient.pk for recipient in found]).update(
+    Recipient.objects.filter(pk__in=[row[0] for row in found]).update(
         state=Recipient.State.SENDING, claimed_by=courier, claimed_at=now
     )
     return found
 
 
-def _envelopes(hop_id: int, recipients: Sequence[Recipient]) -> list[Envelope]:
+def _envelopes(hop_id: int, recipients: Sequence[_Claimed]) -> list[Envelope]:
     by_message: dict[int, list[Addressee]] = {}
-    for recipient in recipients:
-        addressee = Addressee(recipient.pk, recipient.address, recipient.notify, recipient.orcpt)
-        by_message.setdefault(recipient.message_id, []).append(addressee)
-    messages = Message.objects.in_bulk(by_message)
-    contents = _contents([messages[message_id] for message_id in by_message])
+    for pk, message_id, address, notify, orcpt in recipients:
+        by_message.setdefault(message_id, []).append(Addressee(pk, address, notify, orcpt))
+    fields = ("sender", "size", "smtputf8", "body_8bit", "ret", "envid")
+    rows = Message.objects.filter(pk__in=by_message).values_list("pk", *fields)
+    messages = {pk: dict(zip(fields, values, strict=True)) for pk, *values in rows}
+    contents = _contents([(message_id, messages[message_id]["size"]) for message_id in by_message])
     return [
         Envelope(
             hop_id=hop_id,
             message_id=message_id,
-            sender=messages[message_id].sender,
-            size=messages[message_id].size,
-            smtputf8=messages[message_id].smtputf8,
-            body_8bit=messages[message_id].body_8bit,
-            ret=messages[message_id].ret,
-            envid=messages[message_id].envid,
             content=contents.get(message_id),
             recipients=tuple(addressees),
+            **messages[message_id],
         )
         for message_id, addressees in by_message.items()
     ]
 
 
-def _contents(messages: Sequence[Message]) -> dict[int, bytes]:
+def _contents(messages: Iterable[tuple[int, int]]) -> dict[int, bytes]:
+    """Of messages, by id and size, as many as may come with a claim."""
     small, total = [], 0
-    for message in messages:
-        total += message.size
-        if message.size <= CONTENT_WITH_CLAIM and total <= CONTENT_PER_CLAIM:
-            small.append(message.pk)
-    rows = MessageContent.objects.filter(pk__in=small).values_list("pk", "data")
-    return {pk: bytes(data) for pk, data in rows}
+    for message_id, size in messages:
+        total += size
+        if size <= CONTENT_WITH_CLAIM and total <= CONTENT_PER_CLAIM:
+            small.append(message_id)
+    return _read_contents(small)
 
 
 def content_of(message_id: int) -> bytes:
     """The stored bytes of a message. MessageContent.DoesNotExist when they are gone."""
-    return bytes(MessageContent.objects.values_list("data", flat=True).get(pk=message_id))
+    try:
+        return _read_contents([message_id])[message_id]
+    except KeyError:
+        raise MessageContent.DoesNotExist(f"The content of message {message_id} is gone.") from None
+
+
+def _read_contents(message_ids: Sequence[int]) -> dict[int, bytes]:
+    if connection.vendor != "postgresql":
+        rows = MessageContent.objects.filter(pk__in=message_ids).values_list("pk", "data")
+        return {pk: bytes(data) for pk, data in rows}
+    # As text the bytes would come in hexadecimal, and be in memory three times instead of once.
+    from psycopg import Cursor
+
+    connection.ensure_connection()
+    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
+        cursor.execute(
+            "SELECT message_id, data FROM delivery_messagecontent WHERE message_id = ANY(%s)",
+            [list(message_ids)],
+            binary=True,
+        )
+        return dict(cursor.fetchall())
 
 
 FREE = {"state": Recipient.State.QUEUED, "claimed_by": "", "claimed_at": None}

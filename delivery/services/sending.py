@@ -16,6 +16,7 @@ from delivery import rules
 from delivery.models import Attempt, DeliverySettings, KnownRecipient, NextHop, Recipient, Route
 from delivery.reads import running_now
 from delivery.rules import Outcome, Verdict
+from delivery.services.bulk import Table, stored
 from delivery.services.claims import FREE, paused_hops
 from delivery.services.hops import Memory, hop_of, limits_of, locked, put, record_transition
 
@@ -142,18 +143,33 @@ def _write(
         _learn(group, memory)
 
 
+_ATTEMPTS = Table(
+    Attempt,
+    "recipient_id",
+    "next_hop_id",
+    "at",
+    "duration_ms",
+    "host",
+    "result",
+    "stage",
+    "code",
+    "reply",
+)
+
+
 def _write_attempts(groups: Sequence[_Group], now: datetime) -> None:
-    Attempt.objects.bulk_create(
-        Attempt(
-            recipient_id=outcome.recipient_id,
-            next_hop_id=group.hop_id,
-            at=now,
-            duration_ms=done.milliseconds,
-            host=done.host,
-            result=outcome.verdict.value,
-            stage=outcome.stage,
-            code=outcome.code,
-            reply=outcome.reply,
+    at = stored(now)
+    _ATTEMPTS.insert(
+        (
+            outcome.recipient_id,
+            group.hop_id,
+            at,
+            done.milliseconds,
+            done.host,
+            outcome.verdict.value,
+            outcome.stage,
+            outcome.code,
+            outcome.reply,
         )
         for group in groups
         for done, outcome, _ in group.judged
@@ -218,6 +234,9 @@ def _write_waiting(group: _Group, courier: str, now: datetime) -> None:
             _refuse(recipient, now, tolerant)
         else:
             _defer(recipient, now, clock, limit)
+            if tolerant and not rules.is_about_the_recipient(outcome.reply):
+                # The server asked for less, not for later: an old message must not wait for hours.
+                recipient.next_attempt_at = min(recipient.next_attempt_at, now + rules.THROTTLED_RETRY)
     fields = ("state", "claimed_by", "claimed_at", "last_reply", "attempts", "faults", "next_attempt_at")
     Recipient.objects.bulk_update(mine, fields, batch_size=100)
 
@@ -234,9 +253,6 @@ def _refuse(recipient: Recipient, now: datetime, tolerant: bool) -> None:
     if tolerant:
         recipient.next_attempt_at = now + rules.TOLERANT_RETRY * _spread.uniform(0.8, 1)
     else:
-            if tolerant and not rules.is_about_the_recipient(outcome.reply):
-                # The server asked for less, not for later: an old message must not wait for hours.
-                recipient.next_attempt_at = min(recipient.next_attempt_at, now + rules.THROTTLED_RETRY)
         recipient.state = Recipient.State.EXPIRED
 
 
