@@ -19,7 +19,6 @@ from delivery.courier.database import PASSING, DatabaseThread
 from delivery.courier.hosts import HostMemory
 from delivery.courier.identity import Identity
 from delivery.courier.jumps import Jumps
-from delivery.courier.lane import Lane, Surroundings
 from delivery.courier.lane import Lane, Room, Surroundings
 from delivery.courier.nudge import NudgeListener
 from delivery.courier.rate import Allowances
