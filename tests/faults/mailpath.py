@@ -44,10 +44,13 @@ class MailPath:
         return all(process.alive for process in self.running.values())
 
 
-def in_flight() -> set[str]:
-    """Message-IDs that a courier holds: only of these a second copy may arrive when it is killed now."""
+def in_flight() -> Counter[str]:
+    """What a courier holds, by Message-ID: of each of these one more copy may arrive when it is killed now.
+
+    A message that was stored twice, as its client had no answer, may be held twice.
+    """
     sending = Recipient.objects.filter(state=Recipient.State.SENDING)
-    return set(sending.values_list("message__message_id", flat=True))
+    return Counter(sending.values_list("message__message_id", flat=True))
 
 
 def goes_on(senders: PatientSenders, server: MailServer, seconds: float = 30) -> None:
@@ -85,4 +88,5 @@ def the_books_balance(
     assert all(count <= senders.tries[message_id] for message_id, count in stored.items())
     # Sent twice: only what was in flight at a kill, once more for each.
     repeats = arrived - stored
-    assert not repeats - doubtful, f"copies without a reason: {repeats - doubtful}"
+    excess = {name: (arrived[name], stored[name], doubtful[name]) for name in repeats - doubtful}
+    assert not excess, f"copies without a reason (arrived, stored, in flight at kills): {excess}"
