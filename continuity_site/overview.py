@@ -12,8 +12,10 @@ from django.utils.translation import gettext as _
 from accounts.models import Account, AuditEntry
 from delivery.models import NextHop, Recipient, Route
 from delivery.reads import RouteQueue, pause_state, queue_by_route
+from delivery.reads.queue import WORST_FIRST
 from events.models import ContinuityEvent
 from monitoring.models import Monitor, Outage
+from monitoring.reads import is_failing
 from notifications.models import Notification, Suspension
 
 
@@ -39,10 +41,12 @@ def flow(account: Account, routes: list[RouteQueue], now: datetime) -> Flow:
         word = _("Pausing") if pause.mode == "pausing" else _("Paused")
         return Flow(pause.mode, word, pause.since, pause.by)
     inbound = [route for route in routes if route.kind == Route.Kind.INBOUND]
-    order = ("down", "suspect", "recovering", "up")
-    worst = min(inbound, key=lambda route: order.index(route.state), default=None)
+    worst = min(inbound, key=lambda route: WORST_FIRST.index(NextHop.State(route.state)), default=None)
     if worst is None:
         return Flow("up", _("No route yet"), None)
+    if worst.state == NextHop.State.UP and is_failing(account.pk):
+        # Noticed by probes: no mail has come since that could have been refused.
+        return Flow(NextHop.State.DOWN, str(NextHop.State.DOWN.label), None)
     return Flow(worst.state, str(NextHop.State(worst.state).label), worst.state_since)
 
 

@@ -9,10 +9,12 @@ from django.db.models import Q
 
 from accounts.models import AuditEntry, Contact
 from delivery import reads as delivery
+from delivery.models import NextHop
 from delivery.reads import DiskForecast, Drain, Expiring, PauseState, QueueFigures
 from events import rules
 from events.models import AlertStream, ContinuityEvent, ManageLink
 from events.services import alerts, expiry
+from monitoring import reads as monitoring
 from monitoring.models import Outage
 from notifications.models import Suspension
 
@@ -32,6 +34,8 @@ class Status:
     can_suspend: bool
     alerted_again_at: datetime | None
     pause: PauseState
+    failing: bool
+    inbound: str
     queue: QueueFigures
     drain: Drain | None
     first_bounce_at: datetime | None
@@ -43,7 +47,9 @@ def status(account_id: int, now: datetime, contact: Contact | None = None) -> St
     """What an administrator has to know at once. A constant number of queries.
 
     `suspended_until` is the end of what silences everybody; `own_suspended_until` of what silences the
-    contact, which may be later. `first_bounce_at` is None while deliveries are paused. `expiring` is the
+    contact, which may be later. `failing` is whether an outage still shows failures; `inbound` the worst
+    `NextHop.State` of the way to the mail servers, `down` while one fails. `first_bounce_at` is None
+    while deliveries are paused. `expiring` is the
     inbound mail that goes back within the next day and the day after its first; None if none does.
     """
     recent = list(
@@ -55,6 +61,7 @@ def status(account_id: int, now: datetime, contact: Contact | None = None) -> St
     )
     everybody, own = _silences(account_id, recent, contact, now)
     pause = delivery.pause_state(account_id, now)
+    failing = monitoring.is_failing(account_id)
     return Status(
         now=now,
         event=ContinuityEvent.objects.active(now).filter(account_id=account_id).first(),
@@ -64,6 +71,8 @@ def status(account_id: int, now: datetime, contact: Contact | None = None) -> St
         can_suspend=bool(recent),
         alerted_again_at=alerts.next_alert_at(contact, now) if contact else None,
         pause=pause,
+        failing=failing,
+        inbound=NextHop.State.DOWN if failing else delivery.inbound_state(account_id),
         queue=delivery.queue_figures(account_id),
         drain=delivery.drain_progress(account_id, now),
         first_bounce_at=None if pause.mode != "flowing" else delivery.expires_first(account_id, now),

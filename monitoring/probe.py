@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 import aiosmtplib
+
+from delivery.courier.words import reason
 
 # Sockets open at once. The probes beyond that wait; one that begins too late counts as not made.
 AT_ONCE = 400
@@ -116,12 +116,8 @@ async def _try_host(plan: Plan, host: Host, deadline: float, seconds: float, *, 
         return session.outcome(False, failed.reply)
     except aiosmtplib.SMTPResponseException as error:
         return session.outcome(False, f"{error.code} {error.message}")
-    except ssl.SSLCertVerificationError as error:
-        return session.outcome(False, f"The certificate cannot be trusted: {error.verify_message}.")
-    except ssl.SSLError as error:
-        return session.outcome(False, f"TLS: {error.reason or error}")
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-        return session.outcome(False, _words(error))
+        return session.outcome(False, reason(error))
     else:
         return session.outcome(True, reply)
     finally:
@@ -232,17 +228,3 @@ def is_host_failure(code: int, reply: str) -> bool:
     if code in (521, 556):
         return True
     return about in (3, 4, 7) if about is not None else code == 554
-
-
-def _words(error: Exception) -> str:
-    """The reason for a connection that failed, without Python's own words around it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"The certificate cannot be trusted: {cause.verify_message}."
-        if isinstance(cause, socket.gaierror):
-            return f"The name of the host could not be resolved: {cause.strerror}."
-        if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
-            return f"{os.strerror(cause.errno)}."
-        cause = cause.__cause__ or cause.__context__
-    return str(error)

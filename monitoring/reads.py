@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from monitoring.models import Monitor, Outage, Window
@@ -87,3 +88,9 @@ def _state(monitor: Monitor, windows: Sequence[Window], outages: dict[int, Outag
         sentence=evidence_sentence(last),
         reply=next(replies, ""),
     )
+
+
+def is_failing(account_id: int) -> bool:
+    """Whether an outage of the account still shows failures: its monitor's counter has not come down yet."""
+    open_ones = Outage.objects.filter(account_id=account_id, closed_at=None)
+    return open_ones.filter(monitor__counter__gte=F("monitor__threshold")).exists()

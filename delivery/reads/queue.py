@@ -24,6 +24,8 @@ from django.db.models.functions import Coalesce, Least
 
 from delivery.models import NextHop, Pause, Recipient, Route
 
+WORST_FIRST = (NextHop.State.DOWN, NextHop.State.SUSPECT, NextHop.State.RECOVERING, NextHop.State.UP)
+
 RATE_SPAN = timedelta(minutes=1)
 LONG_QUEUE = 10_000
 _long_queues: dict[int, tuple[float, dict[int, int]]] = {}
@@ -103,7 +105,7 @@ def _waiting_by_route(account_id: int) -> dict[int, int]:
 
 def queue_by_route(account_id: int) -> list[RouteQueue]:
     """One entry for each route of the account, also for those nothing ever went over."""
-    order = {state: place for place, state in enumerate(("down", "suspect", "recovering", "up"))}
+    order = {state: place for place, state in enumerate(WORST_FIRST)}
     queued = _waiting_by_route(account_id)
     hops: dict[int, list[Any]] = {}
     for hop in NextHop.objects.filter(route__account_id=account_id).annotate(oldest=_oldest_waiting()):
@@ -125,6 +127,16 @@ def queue_by_route(account_id: int) -> list[RouteQueue]:
             )
         )
     return figures
+
+
+def inbound_state(account_id: int) -> str:
+    """The worst state of the account's inbound next hops, a `NextHop.State`; `up` when there is none."""
+    states = set(
+        NextHop.objects.filter(route__account_id=account_id, route__kind=Route.Kind.INBOUND).values_list(
+            "state", flat=True
+        )
+    )
+    return next((state for state in WORST_FIRST if state in states), NextHop.State.UP)
 
 
 def pause_state(account_id: int, now: datetime) -> PauseState:

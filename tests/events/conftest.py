@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Account, Contact
@@ -28,6 +29,7 @@ class World:
         """The monitor opens an outage."""
         at = at or timezone.now()
         values = {"failing_since": at, "opened_at": at, "reply": "421 4.3.2 shutting down"} | fields
+        Monitor.objects.filter(pk=self.monitor.pk).update(counter=F("threshold"))
         return Outage.objects.create(account=self.account, monitor=self.monitor, **values)
 
 

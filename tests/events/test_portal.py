@@ -18,9 +18,10 @@ from django.utils import timezone
 from accounts.models import AuditEntry, Contact
 from accounts.services import SCHEDULER, Actor
 from delivery import services as delivery
-from delivery.models import Pause
+from delivery.models import NextHop, Pause
 from events import services, tokens
 from events.models import ContinuityEvent, ManageLink
+from monitoring.models import Monitor
 from notifications.models import Suspension
 from tests.events.conftest import NIGHT, World, mail_waits, make_world
 
@@ -86,6 +87,15 @@ def phone(world: World) -> Phone:
 
 
 # --- What it shows -----------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_back_does_not_look_down_until_its_outage_closes(world: World, phone: Phone) -> None:
+    assert "Server down" in phone.text
+    Monitor.objects.update(counter=2)
+    NextHop.objects.update(state=NextHop.State.UP)
+    page = phone.open()
+    assert "The mail server answers again. It had failed since 04:12;" in page.replace(" ;", ";")
+    assert "Server down" not in page
 
 
 def test_it_says_what_is_wrong_and_who_is_acting_in_the_contacts_zone(world: World, phone: Phone) -> None:
