@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -14,8 +14,8 @@ from django.views.decorators.http import require_GET
 from accounts.access import ConsoleRequest, account_required
 from accounts.models import AuditEntry
 from delivery.charts import queue_chart
-from delivery.models import Message, NextHop, Recipient
-from delivery.reads import queue_history
+from delivery.reads import balance, queue_history
+from events.books import span
 from events.models import ContinuityEvent
 from monitoring.models import Outage
 from notifications.models import Notification
@@ -61,6 +61,7 @@ def event(request: ConsoleRequest, pk: int) -> HttpResponse:
     ).select_related("monitor")
     lines = list(outages.order_by("failing_since"))
     start = min([found.starts_at, *(one.failing_since for one in lines)])
+    mail = span(found, now)
     return render(
         request,
         "events/detail.html",
@@ -71,7 +72,9 @@ def event(request: ConsoleRequest, pk: int) -> HttpResponse:
             "length": end - found.starts_at,
             "outages": lines,
             "timeline": timeline(request.account.pk, start, end),
-            "figures": figures(request.account.pk, start, end),
+            "mail": mail,
+            "books": balance(mail.scope(request.account.pk)),
+            "told": told(request.account.pk, start, end),
             "depth": queue_chart(queue_history(request.account.pk, start, min(end + AFTERWARDS, now))),
         },
     )
@@ -101,31 +104,10 @@ def timeline(account_id: int, start: datetime, end: datetime) -> list[Moment]:
     return sorted(moments, key=lambda moment: moment.at)
 
 
-@dataclass(frozen=True)
-class Figures:
-    """What became of the mail accepted in a stretch of time, by recipient, and how many people were told."""
-
-    accepted: int
-    delivered: int
-    waiting: int
-    returned: int
-    told: int
-
-
-def figures(account_id: int, start: datetime, end: datetime) -> Figures:
-    """Counts over the mail accepted in `[start, end]`."""
-    hops = NextHop.objects.filter(route__account_id=account_id).values("pk")
-    messages = Message.objects.filter(account_id=account_id, accepted_at__gte=start, accepted_at__lte=end)
-    counts = Recipient.objects.filter(message__in=messages.values("pk"), next_hop__in=hops).aggregate(
-        accepted=Count("pk"),
-        delivered=Count("pk", filter=Q(state=Recipient.State.DELIVERED)),
-        waiting=Count("pk", filter=Q(state__in=Recipient.WAITING)),
-        returned=Count("pk", filter=Q(state__in=(Recipient.State.BOUNCED, Recipient.State.REJECTED))),
+def told(account_id: int, start: datetime, end: datetime) -> int:
+    """How many contacts got a notification decided in `[start, end]`."""
+    sent = (Notification.State.SENT, Notification.State.DELIVERED)
+    notifications = Notification.objects.filter(
+        account_id=account_id, created_at__gte=start, created_at__lte=end, state__in=sent
     )
-    told = Notification.objects.filter(
-        account_id=account_id,
-        created_at__gte=start,
-        created_at__lte=end,
-        state__in=(Notification.State.SENT, Notification.State.DELIVERED),
-    ).aggregate(told=Count("contact", distinct=True))
-    return Figures(**counts, **told)
+    return notifications.values("contact").distinct().count()

@@ -198,6 +198,23 @@ DECISIONS = {
     "contact.changed": _lazy("Contact changed"),
     "contact_point.disabled": _lazy("Contact point disabled"),
     "link.revoked": _lazy("Link revoked"),
+    "alert.decided": _lazy("Contacts alerted"),
+    "alert.recovery": _lazy("Contacts told of the recovery"),
+    "message.downloaded": _lazy("Message downloaded"),
+    "queue.retry": _lazy("Mail tried again"),
+    "queue.hold": _lazy("Mail held"),
+    "queue.release": _lazy("Mail released"),
+    "queue.redirect": _lazy("Mail sent by another route"),
+    "queue.bounce": _lazy("Mail bounced"),
+    "queue.reject": _lazy("Mail rejected"),
+    "queue.finished": _lazy("Action on the queue finished"),
+    "queue.stopped": _lazy("Action on the queue stopped"),
+    "queue.undone": _lazy("Action on the queue undone"),
+    "recipients.added": _lazy("Recipient added"),
+    "recipients.imported": _lazy("Recipients imported"),
+    "recipients.removed": _lazy("Recipients removed"),
+    "route.tested": _lazy("Route tested"),
+    "route.test_arrived": _lazy("Test message arrived"),
 }
 
 
