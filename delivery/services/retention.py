@@ -133,13 +133,23 @@ def _all_final(message_ids: Sequence[int], cutoff: datetime) -> list[int]:
 
 
 def give_space_back(until: float) -> None:
-    """SQLite keeps the pages of deleted rows for itself until it is told; in steps, others write between."""
+    """SQLite keeps the pages of deleted rows for itself until it is told; in steps, others write between.
+
+    Ends early when a step gives nothing back: while somebody reads an old state, nothing can be.
+    """
     if connection.vendor != "sqlite":
         return
-    while time.monotonic() < until:
+    free = _free_pages()
+    while free and time.monotonic() < until:
         with connection.cursor() as cursor:
-            free = cursor.execute("PRAGMA freelist_count").fetchone()[0]
-            if not free:
-                return
             cursor.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+        before, free = free, _free_pages()
+        if free >= before:
+            return
         time.sleep(GIVE_WAY)
+
+
+def _free_pages() -> int:
+    with connection.cursor() as cursor:
+        pages: int = cursor.execute("PRAGMA freelist_count").fetchone()[0]
+    return pages
