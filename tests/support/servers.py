@@ -46,7 +46,9 @@ def _prepare() -> Path:
         return Path(os.environ["CONTINUITY_TEST_DIR"])
     directory = Path(tempfile.mkdtemp(prefix="continuity-test-"))
     os.environ["CONTINUITY_TEST_DIR"] = str(directory)
-    os.environ["XDG_RUNTIME_DIR"] = str(directory)  # where the PostgreSQL package keeps its lock
+    # Where the PostgreSQL package keeps its lock: ours alone, or it is refused with a warning.
+    (directory / "runtime").mkdir(mode=0o700)
+    os.environ["XDG_RUNTIME_DIR"] = str(directory / "runtime")
     _start_redis(directory)
     if os.environ.get("TEST_DATABASE") == "postgres":
         os.environ["DATABASE_URL"] = _start_postgres(directory)
