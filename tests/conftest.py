@@ -32,3 +32,22 @@ def database_url(transactional_db: None) -> str:
         return f"sqlite:///{name}"
     base, _, query = os.environ["DATABASE_URL"].partition("?")
     return f"{base.rpartition('/')[0]}/{name}?{query}"
+
+
+USES_A_DATABASE = {"db", "transactional_db", "live_server", "database_url"}
+BY_THEMSELVES = ("tests/faults/", "tests/scenarios/", "tests/test_servers.py")  # start databases of their own
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What touches no database runs once: on PostgreSQL it would only show the same again."""
+    if os.environ.get("TEST_DATABASE") != "postgres":
+        return
+    once = [item for item in items if not _uses_a_database(item)]
+    config.hook.pytest_deselected(items=once)
+    items[:] = [item for item in items if _uses_a_database(item)]
+
+
+def _uses_a_database(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    marked = item.get_closest_marker("django_db") is not None
+    return marked or bool(USES_A_DATABASE & fixtures) or item.nodeid.startswith(BY_THEMSELVES)

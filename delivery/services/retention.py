@@ -137,12 +137,12 @@ def give_space_back(until: float) -> None:
 
     Ends early when a step gives nothing back: while somebody reads an old state, nothing can be.
     """
-    if connection.vendor != "sqlite":
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
         return
     free = _free_pages()
     while free and time.monotonic() < until:
-        with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+        # As a script: a single statement would be stepped once, and each step frees one page.
+        connection.connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").close()
         before, free = free, _free_pages()
         if free >= before:
             return
