@@ -177,6 +177,6 @@ def test_everything_works_without_javascript(browser: Browser, live_server: Live
         page.get_by_label("Subject").fill("subject 2")
         page.get_by_role("button", name="Filter").click()
         assert "subject=subject+2" in page.url
-        assert page.locator("tbody tr").count() == 1
+        expect(page.locator("tbody tr")).to_have_count(1)
     finally:
         context.close()

@@ -12,6 +12,7 @@ import os
 import pwd
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -171,11 +172,14 @@ class MailServer:
         """What Postfix wrote to its log."""
         return (self.base / "postfix-maillog").read_text(errors="replace")
 
-    def queued(self) -> int:
-        """Messages that Postfix took and has not put into a mailbox yet."""
-        return sum(
-            1 for name in ("incoming", "active", "deferred") for _ in _files(self.base / "queue" / name)
-        )
+    def queued(self) -> list[str]:
+        """Files of the messages that Postfix took and has not put into a mailbox yet.
+
+        A file that its owner may not execute was cut off while it came in: Postfix marks so what it has
+        acknowledged, and leaves the others lying for days.
+        """
+        queues = [self.base / "queue" / name for name in ("incoming", "active", "deferred")]
+        return [file.name for queue in queues for file in _files(queue) if _mode(file) & stat.S_IXUSR]
 
     def stored(self) -> int:
         """Messages in all mailboxes, counted as files: quick enough to poll."""
@@ -251,9 +255,16 @@ def _daemons() -> str:
     return run.stdout.strip()
 
 
-def _files(directory: Path) -> Iterator[str]:
-    for _, _, names in os.walk(directory):
-        yield from names
+def _files(directory: Path) -> Iterator[Path]:
+    for found, _, names in os.walk(directory):
+        yield from (Path(found, name) for name in names)
+
+
+def _mode(file: Path) -> int:
+    try:
+        return file.stat().st_mode
+    except FileNotFoundError:  # moved on to another queue
+        return stat.S_IXUSR
 
 
 def _delivered(address: str, content: bytes) -> Delivered:
