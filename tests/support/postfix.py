@@ -37,6 +37,8 @@ maillog_file_prefixes = {base}
 queue_run_delay = 2s
 minimal_backoff_time = 2s
 maximal_backoff_time = 5s
+transport_retry_time = 2s
+service_throttle_time = 2s
 myhostname = mail.test
 mydestination =
 mynetworks =
@@ -163,7 +165,13 @@ class MailServer:
         wait_until(lambda: not listens(self.port), "Postfix does not listen")
 
     def end(self) -> None:
-        """End both for good; Dovecot takes seconds over an orderly stop, so it is killed."""
+        """End both for good, and print what went wrong. Dovecot takes seconds over an orderly stop: killed."""
+        if self.queued():
+            print("Left in Postfix's queue:", *self.queued())
+        print(
+            *re.findall(r"(?m)^.*(?:warning|fatal|panic|status=(?!sent)|timeout).*$", self.log())[-40:],
+            sep="\n",
+        )
         self._dovecot.kill()
         if self._postfix is not None:
             self.stop()
