@@ -166,13 +166,11 @@ class MailServer:
         wait_until(lambda: not listens(self.port), "Postfix does not listen")
 
     def end(self) -> None:
-        """End both for good, and print what went wrong. Dovecot takes seconds over an orderly stop: killed."""
-        if self.queued():
-            print("Left in Postfix's queue:", *self.queued())
-        print(
-            *re.findall(r"(?m)^.*(?:warning|fatal|panic|status=(?!sent)|timeout).*$", self.log())[-40:],
-            sep="\n",
-        )
+        """End both for good, and say what went wrong. Dovecot takes seconds over an orderly stop: killed."""
+        if left := self.queued():
+            sys.stdout.write(f"Left in Postfix's queue: {left}\n")
+        wrong = re.findall(r"(?m)^.*(?:warning|fatal|panic|status=(?!sent)|timeout).*\n", self.log())
+        sys.stdout.writelines(wrong[-40:])
         self._dovecot.kill()
         if self._postfix is not None:
             self.stop()
