@@ -107,6 +107,10 @@ class Contact(models.Model):
     user = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="contacts")
     name = models.CharField(max_length=120)
     time_zone = TimeZoneField(help_text=_("Times in alerts are told in this zone."))
+    # No choices: a language is only a file, and its name in no migration.
+    language = models.CharField(
+        max_length=16, default="en", help_text=_("Alerts and the portal are in this language.")
+    )
     active = models.BooleanField(default=True)
 
     def __str__(self) -> str:

@@ -172,6 +172,31 @@ class Suspension(models.Model):
         return f"suspended until {self.until:%Y-%m-%d %H:%M}"
 
 
+class MessageTemplate(models.Model):
+    """An account's own text in place of a shipped one: one part of one kind of message in one language."""
+
+    class Part(models.TextChoices):
+        SUBJECT = "subject", _("Subject")
+        TEXT = "text", _("Text of mails and app notifications")
+        SMS = "sms", _("SMS")
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="message_templates")
+    kind = models.CharField(max_length=24)
+    language = models.CharField(max_length=16)
+    part = models.CharField(max_length=8, choices=Part)
+    body = models.TextField()
+
+    class Meta(TypedModelMeta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "kind", "language", "part"], name="message_template_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.part} ({self.language})"
+
+
 class DemoMessage(models.Model):
     """What the demo transport "sent": the demo account's alert inbox. Nothing leaves the machine."""
 

@@ -1,38 +1,32 @@
-"""What a notification says: a template per kind and channel, the contact's zone, one SMS segment."""
+"""What a notification says: its kind's texts, edited or shipped, in the contact's language and zone."""
 
 from __future__ import annotations
 
+import html
 import logging
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.template import Context, TemplateDoesNotExist
-from django.template.loader import get_template
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
-from django.utils.formats import date_format
+from django.template import TemplateDoesNotExist
+from django.template.loader import render_to_string
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from notifications import gsm7
-from notifications.models import ContactPoint, Notification
+from notifications import gsm7, placeholders
+from notifications.facts import Facts, facts_of, shorter
+from notifications.models import ContactPoint, MessageTemplate, Notification
+from notifications.placeholders import Paragraph
 from notifications.transports import Rendered
+from notifications.wording import problems
 
 logger = logging.getLogger(__name__)
 
-TIMES = ("since", "oldest", "mode_until", "closed", "at", "until")
-REPLY_LENGTH = 240
+Part = MessageTemplate.Part
+_FILES = {Part.SUBJECT: "subject.txt", Part.TEXT: "txt", Part.SMS: "sms.txt"}
 # A shorter piece of the server's words says nothing.
 LEAST_REPLY = 16
-# What an SMS goes without, step by step, until it fits; the rest is behind the link.
-LESS: tuple[dict[str, str], ...] = (
-    {},
-    {"oldest_age": ""},
-    {"monitor": ""},
-    {"monitor": "", "oldest_age": ""},
-    {"monitor": "", "oldest_age": "", "brief": "yes"},
-)
 
 
 class Unwritable(Exception):  # noqa: N818
@@ -40,24 +34,90 @@ class Unwritable(Exception):  # noqa: N818
 
 
 def render(
-    notification: Notification, point: ContactPoint, link: str, now: datetime, *, repeat: bool = False
+    notification: Notification,
+    point: ContactPoint,
+    link: str,
+    now: datetime,
+    *,
+    repeat: bool = False,
+    edited: Mapping[str, str] | None = None,
 ) -> Rendered:
-    """The message for one contact point at `now`. Raises Unwritable."""
-    zone = _zone(notification.contact.time_zone)
+    """The message for one contact point at `now`. `edited` are the account's own texts, by part.
+
+    Raises Unwritable.
+    """
+    contact = notification.contact
     try:
-        with timezone.override(zone):
-            facts = _facts(notification, link, now) | {"repeat": repeat}
-            subject = " ".join(_text(notification.kind, "subject.txt", facts).split())
+        with translation.override(contact.language), timezone.override(_zone(contact.time_zone)):
+            texts = Texts(notification.kind, facts_of(notification, link, now), edited or {}, repeat)
+            message = Rendered(notification.account_id, "", point.address, point.channel, texts.subject(), "")
             if point.channel == ContactPoint.Channel.SMS:
-                return _rendered(notification, point, subject, _sms(notification.kind, facts))
-            text = _text(notification.kind, "txt", facts).strip() + "\n"
-            html = _text(notification.kind, "html", facts) if point.channel == "email" else ""
-            return _rendered(notification, point, subject, text, html)
+                return replace(message, text=texts.sms())
+            return replace(message, text=texts.text(), html=texts.html() if point.channel == "email" else "")
     except TemplateDoesNotExist as error:
         raise Unwritable(_("There is no template %s.") % error) from error
     except Exception as error:
         logger.exception("text of notification %s", notification.pk)
         raise Unwritable(_("Its text could not be written: %s") % type(error).__name__) from error
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of one notification, in the language that is active."""
+
+    kind: str
+    facts: Facts
+    edited: Mapping[str, str]
+    repeat: bool = False
+
+    def source(self, part: Part) -> str:
+        """The edited text; the shipped one where there is none, or where it cannot be right."""
+        own = self.edited.get(part)
+        if own is not None:
+            wrong = problems(self.kind, part, own)
+            if not wrong:
+                return own
+            # An alert is never lost for a text.
+            logger.warning("the edited %s of %s is not used: %s", part, self.kind, wrong[0])
+        return shipped(self.kind, part)
+
+    def subject(self) -> str:
+        """One line, whatever is in it."""
+        mark = _("Repeat:") if self.repeat else ""
+        return " ".join(f"{mark} {placeholders.filled(self.source(Part.SUBJECT), self.facts)}".split())
+
+    def text(self) -> str:
+        """The plain text of a mail, and the whole of an app notification."""
+        mark = f"({self._repeated()})\n\n" if self.repeat else ""
+        return f"{mark}{placeholders.filled(self.source(Part.TEXT), self.facts)}\n"
+
+    def paragraphs(self) -> list[Paragraph]:
+        """The same text as the parts of an HTML mail, escaped."""
+        mark = [Paragraph(f"<em>{html.escape(self._repeated())}</em>")] if self.repeat else []
+        return mark + placeholders.paragraphs(self.source(Part.TEXT), self.facts)
+
+    def html(self) -> str:
+        """The HTML of a mail."""
+        return render_to_string("notifications/_mail.html", {"paragraphs": self.paragraphs()})
+
+    def sms(self) -> str:
+        """An SMS: one GSM-7 segment where that is possible."""
+        mark = _("(Repeat)") if self.repeat else ""
+        return _fitted(f"{mark} {self.source(Part.SMS)}", self.facts)
+
+    def _repeated(self) -> str:
+        return _("Repeat: the first one may not have arrived.")
+
+
+def shipped(kind: str, part: Part) -> str:
+    """The text that comes with Continuity, in the language that is active. Raises TemplateDoesNotExist."""
+    return str(render_to_string(f"notifications/{kind}.{_FILES[part]}")).strip()
+
+
+def edited_texts(account_id: int, kind: str, language: str) -> dict[str, str]:
+    """The account's own texts of a kind in a language, by part."""
+    own = MessageTemplate.objects.filter(account=account_id, kind=kind, language=language)
+    return dict(own.values_list("part", "body"))
 
 
 def addressed(message: Rendered, message_id: str) -> Rendered:
@@ -76,22 +136,6 @@ def without_secrets(words: str, link: str, point: ContactPoint) -> str:
     return " ".join(words.replace("\0", "").split())[:500]
 
 
-def short_age(age: timedelta) -> str:
-    """An age in one unit: 45 min, 3 h, 2 d."""
-    minutes = max(0, int(age.total_seconds() // 60))
-    if minutes < 120:
-        return _("%d min") % minutes
-    if minutes < 48 * 60:
-        return _("%d h") % (minutes // 60)
-    return _("%d d") % (minutes // (24 * 60))
-
-
-def _rendered(
-    notification: Notification, point: ContactPoint, subject: str, text: str, html: str = ""
-) -> Rendered:
-    return Rendered(notification.account_id, "", point.address, point.channel, subject, text, html)
-
-
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
@@ -99,69 +143,19 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
-def _facts(notification: Notification, link: str, now: datetime) -> dict[str, Any]:
-    """The context with its times parsed and told in the current zone."""
-    facts: dict[str, Any] = {"account": notification.account.name} | notification.context
-    for name in TIMES:
-        value = facts.get(name)
-        moment = parse_datetime(value) if isinstance(value, str) else None
-        facts[name] = moment
-        facts[f"{name}_short"] = _short(moment, now) if moment else ""
-        # In an SMS the zone is named once.
-        facts[f"{name}_bare"] = facts[f"{name}_short"].rpartition(" ")[0]
-    facts["oldest_age"] = short_age(now - facts["oldest"]) if facts["oldest"] else ""
-    facts["reply"] = _shortened(str(facts.get("reply") or ""))
-    facts["sentence"] = _sentence(facts)
-    facts["name"] = notification.contact.name
-    facts["zone"] = timezone.get_current_timezone_name()
-    return facts | {"link": link, "now": now}
+def _fitted(source: str, facts: Facts) -> str:
+    """One GSM-7 segment if the account's name allows, with the server's words as far as they fit."""
 
-
-def _sentence(facts: dict[str, Any]) -> str:
-    """What somebody did, with its times told in the reader's zone."""
-    sentence = str(facts.get("what") or "")
-    for name in ("at", "until"):
-        sentence = sentence.replace(f"{{{name}}}", facts[f"{name}_short"])
-    return sentence.replace("{time}", facts["at_short"])
-
-
-def _short(moment: datetime, now: datetime) -> str:
-    """The time of day with its zone, and the day when it is not today's."""
-    local = timezone.localtime(moment)
-    same_day = local.date() == timezone.localtime(now).date()
-    return date_format(local, "H:i T" if same_day else "j M H:i T")
-
-
-def _shortened(words: str) -> str:
-    words = " ".join(words.split())
-    return words if len(words) <= REPLY_LENGTH else f"{words[: REPLY_LENGTH - 1]}…"
-
-
-def _text(kind: str, part: str, facts: dict[str, Any]) -> str:
-    template = get_template(f"notifications/{kind}.{part}")
-    # The engine's own template: the wrapper would escape plain text as HTML.
-    rendered: str = template.template.render(Context(facts, autoescape=part == "html"))  # type: ignore[attr-defined]
-    return rendered
-
-
-def _sms(kind: str, facts: dict[str, Any]) -> str:
-    """An SMS: one GSM-7 segment if the account's name allows, with the server's words if they fit."""
-
-    def written(**changed: str) -> str:
-        text = _text(kind, "sms.txt", facts | changed)
+    def written(told: Facts, reply: str = "") -> str:
+        text = placeholders.filled(" ".join(source.split()), told | {"reply": reply})
         return " ".join(gsm7.likened(text).split())
 
-    without: dict[str, str] = {}
-    for less in LESS:
-        without = less | {"reply": ""}
-        if gsm7.fits(written(**without)):
+    for less in shorter(facts):
+        if gsm7.fits(written(less)):
             break
     else:
-        return written(**without)
-    marker = "x" * LEAST_REPLY
-    taken = gsm7.length(written(**without | {"reply": marker}))
+        return written(less)
+    taken = gsm7.length(written(less, "x" * LEAST_REPLY))
     room = gsm7.SEGMENT - (taken or gsm7.SEGMENT) + LEAST_REPLY
     words = gsm7.clipped(" ".join(gsm7.only(facts["reply"]).split()), room)
-    if len(words) < LEAST_REPLY:
-        return written(**without)
-    return written(**without | {"reply": words})
+    return written(less, words if len(words) >= LEAST_REPLY else "")

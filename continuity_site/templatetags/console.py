@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _lazy
 
 from delivery.models import NextHop
 from monitoring.models import Monitor
+from notifications.kinds import KINDS
 
 register = template.Library()
 
@@ -160,17 +161,6 @@ def route_word(state: str) -> str:
     return str(NextHop.State(state).label)
 
 
-ALERTS = {
-    "outage": _lazy("Outage alert"),
-    "reminder": _lazy("Reminder"),
-    "recovery": _lazy("Recovery notice"),
-    "action": _lazy("Action notice"),
-    "expiry": _lazy("Expiry warning"),
-    "route_missing": _lazy("Outbound route missing"),
-    "drained": _lazy("Queue is through"),
-    "paused": _lazy("Still paused"),
-    "disk": _lazy("Disk fills up"),
-}
 DECISIONS = {
     "event.activated": _lazy("Continuity mode activated"),
     "event.extended": _lazy("Continuity mode extended"),
@@ -221,7 +211,7 @@ DECISIONS = {
 @register.filter
 def alert_word(kind: str) -> str:
     """What kind of notification it is."""
-    return str(ALERTS.get(kind, kind))
+    return str(KINDS[kind].title if kind in KINDS else kind)
 
 
 @register.filter

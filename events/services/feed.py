@@ -6,7 +6,6 @@ from datetime import datetime
 
 from django.db.models import Exists, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from accounts.models import Account, AuditEntry, Contact
@@ -27,7 +26,7 @@ SENTENCES = {
     "pause.started": gettext_noop("{who} paused inbound deliveries at {at}."),
     "pause.ended": gettext_noop("{who} resumed inbound deliveries at {at}."),
 }
-"""`{at}` and `{until}` stay for the sender, who puts the time in the reader's own zone."""
+"""Filled in while sending: in the reader's language, with times in the reader's zone."""
 
 _PEOPLE = (AuditEntry.By.USER, AuditEntry.By.CONTACT, AuditEntry.By.API)
 
@@ -66,7 +65,7 @@ def _concerns_all(entry: AuditEntry) -> bool:
 def _tell_about(entry: AuditEntry, contacts: list[Contact], decided: Decision) -> int:
     context = {
         "account": decided.account.name,
-        "what": _(SENTENCES[entry.action]).replace("{who}", entry.actor_name),
+        "what": SENTENCES[entry.action],  # translated for each reader while it is written
         "who": entry.actor_name,
         "action": entry.action,
         "at": entry.at.isoformat(),

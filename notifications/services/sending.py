@@ -117,7 +117,9 @@ class _Sending:
         """Make one attempt. Says whether to go on: it was not accepted, and the claim is still ours."""
         try:
             self.link = self.link or link_of(notification, self.clock())
-            message = texts.render(notification, point, self.link, self.clock(), repeat=repeat)
+            message = texts.render(
+                notification, point, self.link, self.clock(), repeat=repeat, edited=self._edited(notification)
+            )
         except texts.Unwritable as error:
             self._give_up(str(error))
             return False
@@ -130,6 +132,10 @@ class _Sending:
         state, words = _hand_over(texts.addressed(message, message_id), notification.account.is_demo)
         words = texts.without_secrets(words, self.link, point)
         return progress.keep_trying(lambda: self._finish(notification, attempt, state, words))
+
+    def _edited(self, notification: Notification) -> dict[str, str]:
+        language = notification.contact.language
+        return texts.edited_texts(notification.account_id, notification.kind, language)
 
     def _finish(self, notification: Notification, attempt: Attempt, state: Attempt.State, words: str) -> bool:
         """Write down how the attempt ended, in one transaction. Says whether to go on."""

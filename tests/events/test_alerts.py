@@ -246,7 +246,7 @@ def test_the_others_are_told_what_one_did_with_times_of_their_own(world: World) 
     rows = Notification.objects.filter(kind="action").order_by("contact__name")
     assert [row.contact.name for row in rows] == ["Jo", "Kim"]
     context = rows[0].context
-    assert context["what"] == "Maria activated continuity mode at {at} until {until}."
+    assert context["what"] == "{who} activated continuity mode at {at} until {until}."
     assert context["at"] == NIGHT.isoformat()
     assert context["until"] == (NIGHT + 4 * HOUR).isoformat()
 

@@ -11,24 +11,14 @@ from hypothesis import strategies as st
 
 from accounts.models import Account, Contact
 from notifications import gsm7, texts
+from notifications.kinds import KINDS
 from notifications.models import ContactPoint, Notification
 from notifications.transports import Rendered
 from tests.notifications.conftest import FACTS, LINK, NOW
 
-KINDS = (
-    "outage",
-    "reminder",
-    "recovery",
-    "action",
-    "expiry",
-    "route_missing",
-    "drained",
-    "paused",
-    "disk",
-)
 MORE = {
     "closed": "2026-11-24T02:10:00Z",
-    "what": "Maria activated continuity mode at {at} until {until}.",
+    "what": "{who} activated continuity mode at {at} until {until}.",
     "who": "Maria",
     "number": 312,
     "route": "Exchange",

@@ -69,7 +69,8 @@ def test_colours_are_only_in_the_tokens() -> None:
 
 def test_templates_have_no_inline_style_or_script() -> None:
     templates = CSS.parents[1] / "templates"
-    pages = [path for path in templates.rglob("*.html") if "notifications" not in path.parts]
+    # A mail carries its own styles.
+    pages = [path for path in templates.rglob("*.html") if path.name != "_mail.html"]
     assert len(pages) > 20
     for path in pages:
         found = re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", path.read_text())

@@ -1,0 +1,56 @@
+"""What an edited text must keep to, so that no alert fails or misleads for it."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from notifications import gsm7, placeholders
+from notifications.kinds import KINDS
+from notifications.models import MessageTemplate
+
+Part = MessageTemplate.Part
+
+SUBJECT_CHARACTERS = 200
+TEXT_CHARACTERS = 10_000
+# So much of one alert is paid for by segment, for each contact and each hour.
+SMS_SEGMENTS = 4
+LIMITS = {
+    Part.SUBJECT: SUBJECT_CHARACTERS,
+    Part.TEXT: TEXT_CHARACTERS,
+    Part.SMS: SMS_SEGMENTS * gsm7.SEGMENT_OF_SEVERAL,
+}
+
+
+def problems(kind: str, part: Part | str, body: str) -> list[str]:
+    """Why a text cannot be used, as sentences for whoever edits it; none when it can."""
+    part = Part(part)
+    if kind not in KINDS:
+        return [_("There is no message of this kind.")]
+    about = KINDS[kind]
+    found = []
+    if not body.strip():
+        found.append(_("It is empty."))
+    unknown = placeholders.unknown(body, set(about.variables))
+    found += [_("%(name)s is not a variable of this message.") % {"name": name} for name in unknown]
+    if about.needs_link and part != Part.SUBJECT and "link" not in placeholders.names(body):
+        found.append(_("The link is missing: put {link} where it is to stand."))
+    if part == Part.SUBJECT and ("\n" in body.strip() or "\r" in body.strip()):
+        found.append(_("A subject is one line."))
+    if any(ord(one) < 32 and one not in "\r\n\t" for one in body):
+        found.append(_("It has characters that cannot be sent."))
+    if len(body) > LIMITS[part]:
+        sentence = _("It has %(length)d characters; at most %(limit)d can be sent.")
+        found.append(sentence % {"length": len(body), "limit": LIMITS[part]})
+    return found
+
+
+def told(count: gsm7.Count) -> str:
+    """How many segments an SMS takes and why, in words."""
+    one, several = count.limits
+    segments = ngettext("%d segment", "%d segments", count.segments) % count.segments
+    if count.segments < 2:
+        taken = _("%(units)d of %(limit)d characters") % {"units": count.units, "limit": one}
+    else:
+        taken = _("%(units)d characters, %(limit)d in each") % {"units": count.units, "limit": several}
+    return f"{segments}: {taken}"
