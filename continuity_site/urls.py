@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from accounts import views as accounts
 from continuity_site.health import healthz
 from continuity_site.views import dashboard, demo, settings
+from delivery.urls import settings_urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -19,7 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("monitors/", include("monitoring.urls")),
     path("contacts/", include("notifications.urls")),
     path("settings/", settings.overview, name="settings"),
-    path("settings/", include("delivery.settings_urls")),
+    path("settings/", include(settings_urls)),
     path("settings/zone/", settings.zone, name="zone"),
     path("settings/<slug:part>/", settings.edit, name="settings-edit"),
     path("settings/<slug:part>/<int:pk>/", settings.edit, name="settings-edit"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from delivery.services import bouncing, queue_actions, recipients, retention, sampling
+from delivery.services import bouncing, queue_steps, recipients, retention, sampling
 
 
 def bounce() -> None:
@@ -14,7 +14,7 @@ def bounce() -> None:
 
 def bulk_action(action_id: int) -> None:
     """Carry on what somebody asked to be done to many."""
-    queue_actions.run_slice(action_id)
+    queue_steps.run_slice(action_id)
 
 
 def housekeep() -> None:
@@ -23,7 +23,7 @@ def housekeep() -> None:
     A few index look-ups when there is nothing.
     """
     now = timezone.now()
-    queue_actions.sweep(now)
+    queue_steps.sweep(now)
     recipients.sweep(now)
     if retention.is_time(now):
         retention.run(now)

@@ -69,16 +69,21 @@ def exact(moment: datetime) -> str:
     return f"{date_format(local, 'j M Y, H:i:s')} {local.tzname()}"
 
 
+def _time(moment: datetime, text: str, live: str = "") -> SafeString:
+    """A <time> with the exact one on hover and in print; live.js keeps what is marked for it going."""
+    return format_html(
+        '<time datetime="{}" title="{}"{}>{}</time>', moment.isoformat(), exact(moment), live, text
+    )
+
+
 @register.simple_tag
 def ago(moment: datetime | None) -> SafeString | str:
-    """A time relative to now, with the exact one on hover and in print. live.js keeps it going."""
+    """A time relative to now. live.js keeps it going."""
     if moment is None:
         return "–"
     passed = timezone.now() - moment
     text = _("%(time)s ago") % {"time": duration(passed)} if passed >= timedelta(seconds=1) else _("now")
-    return format_html(
-        '<time datetime="{}" title="{}" data-ago>{}</time>', moment.isoformat(), exact(moment), text
-    )
+    return _time(moment, text, " data-ago")
 
 
 @register.simple_tag
@@ -88,39 +93,26 @@ def until(moment: datetime | None) -> SafeString | str:
         return "–"
     left = moment - timezone.now()
     text = _("in %(time)s") % {"time": duration(left)} if left > timedelta(0) else _("now")
-    return format_html(
-        '<time datetime="{}" title="{}" data-until>{}</time>', moment.isoformat(), exact(moment), text
-    )
+    return _time(moment, text, " data-until")
 
 
 @register.simple_tag
 def clock(moment: datetime | None) -> SafeString | str:
     """A wall-clock time in the zone of the page, with the day unless it is today."""
-    if moment is None:
-        return "–"
-    local = timezone.localtime(moment)
-    pattern = "H:i" if local.date() == timezone.localdate() else "j M, H:i"
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        moment.isoformat(),
-        exact(moment),
-        date_format(local, pattern),
-    )
+    return _wall(moment, "H:i", "j M, H:i")
 
 
 @register.simple_tag
 def second(moment: datetime | None) -> SafeString | str:
     """Like `clock`, to the second: for attempts and timelines."""
+    return _wall(moment, "H:i:s", "j M H:i:s")
+
+
+def _wall(moment: datetime | None, today: str, another_day: str) -> SafeString | str:
     if moment is None:
         return "–"
     local = timezone.localtime(moment)
-    pattern = "H:i:s" if local.date() == timezone.localdate() else "j M H:i:s"
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        moment.isoformat(),
-        exact(moment),
-        date_format(local, pattern),
-    )
+    return _time(moment, date_format(local, today if local.date() == timezone.localdate() else another_day))
 
 
 @register.simple_tag

@@ -14,9 +14,7 @@ from django.db.models.functions import Substr
 
 from accounts.models import MailDomain
 from delivery import bounces as building
-from delivery.gateway.addresses import domain_key
 from delivery.gateway.headers import header_block
-from delivery.gateway.refusal import Refusal
 from delivery.models import (
     Attempt,
     DeliverySettings,
@@ -27,7 +25,7 @@ from delivery.models import (
     Route,
 )
 from delivery.rules import bounces
-from delivery.services.hops import next_hops
+from delivery.services.hops import domain_of, next_hops
 
 logger = logging.getLogger(__name__)
 
@@ -112,16 +110,6 @@ class Batch:
                 wanted[message_id] = (route, "" if own else domain_of(message.sender))
         hops = next_hops(set(wanted.values()), self.now)
         return {message_id: hops[place] for message_id, place in wanted.items()}
-
-
-def domain_of(sender: str) -> str:
-    """The sender's domain in the form in which next hops and own domains are kept."""
-    domain = sender.rpartition("@")[2]
-    try:
-        domain = domain_key(domain)
-    except Refusal:
-        domain = domain.lower()
-    return domain[:253]
 
 
 def _last_attempts(recipient_ids: Collection[int]) -> dict[int, Attempt]:

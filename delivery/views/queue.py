@@ -14,7 +14,7 @@ from accounts.models import Membership
 from delivery.models import BulkAction, Recipient
 from delivery.queue_forms import QueueFilter
 from delivery.reads.search import SCAN, Criteria, Found, Search, place_of
-from delivery.services.queue_actions import APPLIES_TO
+from delivery.services.queue_changes import APPLIES_TO
 
 
 @require_GET

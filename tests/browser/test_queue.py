@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Membership
 from delivery.models import BulkAction, Recipient
-from delivery.services import queue_actions
+from delivery.services import queue_actions, queue_steps
 from tests.browser.test_console import PHONE, SCREENS, WIDE, open_console
 from tests.site import pages
 from tests.site.pages import World, make_user, make_world
@@ -108,8 +108,8 @@ def test_progress_goes_on_without_us_and_is_there_after_a_reload(
     browser: Browser, live_server: LiveServer, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_actions, "AT_ONCE", 1)
-    monkeypatch.setattr(queue_actions, "STEP", 2)
-    monkeypatch.setattr(queue_actions, "_enqueue", lambda pk: None)  # this test is the worker
+    monkeypatch.setattr(queue_steps, "STEP", 2)
+    monkeypatch.setattr(queue_actions, "enqueue", lambda pk: None)  # this test is the worker
     page = open_console(browser, live_server, PHONE)
     try:
         page.goto(f"{live_server.url}/queue/?state=queued")
@@ -119,14 +119,14 @@ def test_progress_goes_on_without_us_and_is_there_after_a_reload(
         page.get_by_role("button", name="Hold", exact=True).click()
         action = BulkAction.objects.latest("pk")
         page.wait_for_url(f"{live_server.url}/queue/actions/{action.pk}/")
-        queue_actions._count(action.pk)
-        queue_actions.advance(action.pk, timezone.now())
+        queue_steps.count(action.pk)
+        queue_steps.advance(action.pk, timezone.now())
         bar = page.locator("progress")
         expect(bar).to_have_attribute("value", "2", timeout=15_000)
         keep(page, "progress", "light")
         page.reload()
         expect(bar).to_have_attribute("value", "2")
-        while queue_actions.advance(action.pk, timezone.now()):
+        while queue_steps.advance(action.pk, timezone.now()):
             pass
         expect(page.locator("#progress")).to_contain_text("Done", timeout=15_000)
         expect(bar).to_have_count(0)

@@ -16,8 +16,10 @@ from accounts.services import SCHEDULER, AlreadyDone, Refused
 from delivery import jobs
 from delivery.models import BulkAction, BulkActionItem, NextHop, Recipient
 from delivery.reads.search import Criteria
-from delivery.services import queue_actions
-from delivery.services.queue_actions import APPLIES_TO, UNDO, advance, start, stop, sweep, undo
+from delivery.services import queue_actions, queue_steps
+from delivery.services.queue_actions import start, stop, undo
+from delivery.services.queue_changes import APPLIES_TO, RETURNED, UNDO
+from delivery.services.queue_steps import advance, sweep
 from tests.delivery.queue_rows import NOW, make_hop, make_many, make_recipient
 from tests.support.processes import ROOT, wait_until
 
@@ -68,7 +70,7 @@ def test_the_bouncer_takes_what_was_bounced() -> None:
     do("bounce", QUEUED, hop)
     assert list(Recipient.objects.bounce_due(NOW)) == [row]
     row.refresh_from_db()
-    assert row.last_reply == queue_actions.RETURNED
+    assert row.last_reply == RETURNED
     jobs.bounce()
     row.refresh_from_db()
     assert row.state == "rejected"
@@ -107,7 +109,7 @@ def test_a_form_sent_twice_acts_once() -> None:
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_actions, "AT_ONCE", 5)
-    monkeypatch.setattr(queue_actions, "STEP", 4)
+    monkeypatch.setattr(queue_steps, "STEP", 4)
 
 
 def test_what_comes_after_the_question_is_not_swept_along(small_steps: None) -> None:
@@ -229,7 +231,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_had_come_to(database_url: str)
     hop = make_hop()
     make_many(hop, 6000)
     done = do("hold", QUEUED, hop)
-    code = f"import django; django.setup(); from delivery.services.queue_actions import run; run({done.pk})"
+    code = f"import django; django.setup(); from delivery.services.queue_steps import run; run({done.pk})"
     environment = os.environ | {
         "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "continuity_site.settings",
     }  # fmt: skip
@@ -252,7 +254,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_had_come_to(database_url: str)
             process.wait(10)
         assert BulkAction.objects.get(pk=done.pk).done == Recipient.objects.filter(state="held").count()
         assert BulkActionItem.objects.count() == progress() < 6000
-    queue_actions.run(done.pk)
+    queue_steps.run(done.pk)
     done.refresh_from_db()
     assert (done.state, done.done, done.seen, done.skipped) == ("done", 6000, 6000, 0)
     assert set(states().values()) == {"held"}

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import AuditEntry, Membership
 from delivery.models import BulkAction, MessageContent, NextHop, Recipient
 from delivery.reads import search
-from delivery.services import queue_actions
+from delivery.services import queue_actions, queue_steps
 from tests.site.pages import NOW, SECRET, World, make_user, make_world
 
 pytestmark = pytest.mark.django_db
@@ -145,10 +145,10 @@ def test_many_show_progress_that_can_be_stopped(
     world: World, maria: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_actions, "AT_ONCE", 1)
-    monkeypatch.setattr(queue_actions, "STEP", 1)
+    monkeypatch.setattr(queue_steps, "STEP", 1)
     answer(maria, "action=hold&all=1&state=queued")
-    queue_actions._count(world.bulk.pk)
-    assert queue_actions.advance(world.bulk.pk, NOW)
+    queue_steps.count(world.bulk.pk)
+    assert queue_steps.advance(world.bulk.pk, NOW)
     page = maria.get(f"/queue/actions/{world.bulk.pk}/").content.decode()
     assert '<progress value="1" max="3"' in page
     assert "An action is running" in maria.get("/queue/").content.decode()
