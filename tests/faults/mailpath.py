@@ -7,7 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterable
 
-from delivery.models import Message, Recipient
+from delivery.models import Message, NextHop, Recipient
 from delivery.reads import reconcile_account
 from tests.scenarios.mail import PatientSenders
 from tests.scenarios.world import World
@@ -66,6 +66,21 @@ def flows(senders: PatientSenders, server: MailServer, more: int, seconds: float
     accepted, arrived = len(senders.accepted) + more, len(server.messages) + more
     wait_until(lambda: len(senders.accepted) >= accepted, "mail is accepted", seconds)
     wait_until(lambda: len(server.messages) >= arrived, "mail is delivered", seconds)
+
+
+def drains(seconds: float = 90) -> None:
+    """The queue is emptied, however long it became: for so long nothing may get through, and no longer.
+
+    More than a minute, which is what a message waits at which our own code or the whole server failed.
+    """
+    waiting = Recipient.objects.waiting()
+    while left := waiting.count():
+        try:
+            wait_until(lambda: waiting.count() < left, "the queue drains", seconds)  # noqa: B023
+        except AssertionError as error:
+            rows = waiting.values("state", "attempts", "faults", "next_attempt_at", "last_reply")
+            hops = NextHop.objects.values("state", "failures", "not_before", "last_reply")
+            raise AssertionError(f"{error}: {left} left, such as {list(rows[:3])}, {list(hops)}") from None
 
 
 def the_books_balance(

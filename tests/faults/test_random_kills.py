@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from delivery.models import Recipient
-from tests.faults.mailpath import MailPath, flows, in_flight, the_books_balance
+from tests.faults.mailpath import MailPath, drains, flows, in_flight, the_books_balance
 from tests.scenarios.mail import PatientSenders
 from tests.scenarios.world import ADDRESSES, organisation
 from tests.support.mailserver import MailServer
-from tests.support.processes import Processes, wait_until
+from tests.support.processes import Processes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,7 +50,7 @@ def test_nothing_is_lost_and_only_what_was_in_flight_comes_twice(path: MailPath)
                 kills.update(victims)
                 path.start(*victims)
         server.behave()
-        wait_until(lambda: not Recipient.objects.waiting().exists(), "the queue is drained", 60)
+        drains()
         assert path.alive()
         the_books_balance(senders, server, world, doubtful)
     assert kills["gateway"]
