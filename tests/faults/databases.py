@@ -23,10 +23,10 @@ from tests.support.processes import ROOT
 class PrivatePostgres:
     """A PostgreSQL server that can be stopped and started. Use as a context manager."""
 
-    def __init__(self) -> None:
-        # Not below pytest's own directory, which nobody but root may enter: the server runs as another.
-        self._directory = tempfile.TemporaryDirectory(prefix="continuity-pg-", ignore_cleanup_errors=True)
-        self._server = PostgresServer(Path(self._directory.name), cleanup_mode="stop")
+    def __init__(self, directory: Path) -> None:
+        """`directory` as `for_others()` makes it."""
+        directory.mkdir(exist_ok=True)
+        self._server = PostgresServer(directory, cleanup_mode="stop")
 
     def __enter__(self) -> PrivatePostgres:
         self.start()
@@ -35,7 +35,6 @@ class PrivatePostgres:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):  # stopped already
             self.stop()
-        self._directory.cleanup()
 
     @property
     def url(self) -> str:
@@ -55,6 +54,19 @@ class PrivatePostgres:
         """As when its host loses power: it has to recover from its log."""
         arguments = ("-w", "-m", "immediate", "-D", str(self._server.pgdata), "stop")
         pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+
+
+@contextmanager
+def for_others() -> Iterator[Path]:
+    """A directory not below pytest's own, which only root may enter: PostgreSQL runs as another user."""
+    with tempfile.TemporaryDirectory(prefix="continuity-pg-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+def options_for(url: str) -> dict[str, Any]:
+    """Of `used_by_this_test`, for the PostgreSQL server at this URL."""
+    host = url.partition("host=")[2]
+    return {"NAME": "postgres", "HOST": "", "OPTIONS": {**connection.settings_dict["OPTIONS"], "host": host}}
 
 
 def migrate(url: str, data_dir: Path) -> None:

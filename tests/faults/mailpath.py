@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from delivery.models import Message, NextHop, Recipient
 from delivery.reads import reconcile_account
 from tests.scenarios.mail import PatientSenders
-from tests.scenarios.world import World
+from tests.scenarios.world import ADDRESSES, World
+from tests.support.gateway import Client
 from tests.support.mailserver import MailServer
 from tests.support.processes import Process, Processes, free_port, listens, wait_until
 
@@ -68,6 +69,20 @@ def flows(senders: PatientSenders, server: MailServer, more: int, seconds: float
     wait_until(lambda: len(server.messages) >= arrived, "mail is delivered", seconds)
 
 
+def puts_off(client: Client) -> None:
+    """A message is not taken, and its client asked to come back."""
+    client.ask("RSET")
+    client.ask("MAIL FROM:<b@else.example>")
+    # Known from before for some seconds; then nobody can say whether the address is ours.
+    answer = client.ask(f"RCPT TO:<{ADDRESSES[0]}>")
+    if answer.startswith("250"):
+        assert client.ask("DATA").startswith("354")
+        client.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+        answer = client.reply()
+    assert answer.startswith("451 4.3.0")
+    client.ask("RSET")
+
+
 def drains(seconds: float = 90) -> None:
     """The queue is emptied, however long it became: for so long nothing may get through, and no longer.
 
@@ -76,7 +91,7 @@ def drains(seconds: float = 90) -> None:
     waiting = Recipient.objects.waiting()
     while left := waiting.count():
         try:
-            wait_until(lambda: waiting.count() < left, "the queue drains", seconds)  # noqa: B023
+            wait_until(lambda: waiting.count() < left, "the queue drains", seconds)
         except AssertionError as error:
             rows = waiting.values("state", "attempts", "faults", "next_attempt_at", "last_reply")
             hops = NextHop.objects.values("state", "failures", "not_before", "last_reply")

@@ -14,10 +14,9 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from delivery.models import Recipient
 from monitoring.models import Window
-from tests.faults.databases import PrivatePostgres, migrate, used_by_this_test
-from tests.faults.mailpath import goes_on, the_books_balance
+from tests.faults.databases import PrivatePostgres, for_others, migrate, options_for, used_by_this_test
+from tests.faults.mailpath import drains, goes_on, puts_off, the_books_balance
 from tests.scenarios.mail import PatientSenders
 from tests.scenarios.world import ADDRESSES, installation, organisation
 from tests.support.gateway import Client
@@ -35,11 +34,9 @@ EVERYTHING = {"gateway", "courier", "web", "alerts", "checks", "checks2", "bulk"
 
 @pytest.fixture
 def postgres(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[PrivatePostgres]:
-    with PrivatePostgres() as postgres:
+    with for_others() as directory, PrivatePostgres(directory) as postgres:
         migrate(postgres.url, tmp_path)
-        host = postgres.url.partition("host=")[2]
-        options = {**connection.settings_dict["OPTIONS"], "host": host}
-        with used_by_this_test(django_db_blocker, NAME="postgres", HOST="", OPTIONS=options):
+        with used_by_this_test(django_db_blocker, **options_for(postgres.url)):
             yield postgres
 
 
@@ -63,15 +60,7 @@ def test_everything_waits_for_it_and_goes_on(postgres: PrivatePostgres, tmp_path
                     goes_on(senders, server)
                     connection.close()
                     postgres.stop() if number % 2 else postgres.kill()
-                    client.ask("RSET")
-                    client.ask("MAIL FROM:<b@else.example>")
-                    # Known from before for some seconds; then nobody can say whether the address is ours.
-                    answer = client.ask(f"RCPT TO:<{ADDRESSES[0]}>")
-                    if answer.startswith("250"):
-                        assert client.ask("DATA").startswith("354")
-                        client.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
-                        answer = client.reply()
-                    assert answer.startswith("451 4.3.0")
+                    puts_off(client)
                     assert healthz(site.url) == (503, "failed")
                     postgres.start()
                     back_at = timezone.now()
@@ -79,7 +68,7 @@ def test_everything_waits_for_it_and_goes_on(postgres: PrivatePostgres, tmp_path
                     wait_until(lambda: healthz(site.url) == (200, "ok"), "pages are served", 30)
                     judged = Window.objects.filter(monitor=world.monitor, end__gt=back_at)
                     wait_until(judged.exists, "it watches again", 30)
-            wait_until(lambda: not Recipient.objects.waiting().exists(), "the queue is drained", 30)
+            drains()
             now = site.children()
             assert {name: now.get(name) for name in EVERYTHING} == {n: before[n] for n in EVERYTHING}
         the_books_balance(senders, server, world)

@@ -5,27 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
+from django.db import connection
 from pytest_django import DjangoDbBlocker
 
 from delivery.models import Message, MessageContent, Recipient
-from tests.faults.databases import migrate, used_by_this_test
-from tests.faults.mailpath import MailPath, goes_on, the_books_balance
+from tests.faults.databases import PrivatePostgres, for_others, migrate, options_for, used_by_this_test
+from tests.faults.mailpath import MailPath, drains, goes_on, puts_off, the_books_balance
 from tests.scenarios.mail import PatientSenders
 from tests.scenarios.world import ADDRESSES, organisation
 from tests.support.gateway import Client
 from tests.support.mailserver import MailServer
 from tests.support.processes import Processes, wait_until
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TEST_DATABASE") == "postgres",
-    reason="with PostgreSQL the disk is that of its server; see docs/faults.md",
-)
-
-MEGABYTES = 24
+POSTGRES = os.environ.get("TEST_DATABASE") == "postgres"
+MEGABYTES = 128 if POSTGRES else 24
 
 
 def _run(*command: str) -> bool:
@@ -34,42 +33,72 @@ def _run(*command: str) -> bool:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if not _run("mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(disk)):
-        pytest.skip("may not mount a file system here: run as root to fill a disk")
-    try:
-        yield disk
-    finally:
-        # Lazily: a process that is still ending must not keep it.
-        assert _run("umount", "-l", str(disk))
+def disk() -> Iterator[Path]:
+    """A small file system."""
+    with for_others() as disk:
+        if not _run("mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(disk)):
+            pytest.skip("may not mount a file system here: run as root to fill a disk")
+        try:
+            yield disk
+        finally:
+            # Lazily: a process that is still ending must not keep it.
+            assert _run("umount", "-l", str(disk))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A database on the small disk.
+
+    `crash` is what PostgreSQL does when its log can grow no further, `revive` what its administrator does
+    when there is space again. SQLite knows neither.
+    """
+
+    url: str
+    crash: Callable[[], object] | None = None
+    revive: Callable[[], object] = lambda: None
+
+
+@pytest.fixture
+def stored(disk: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Stored]:
+    with contextlib.ExitStack() as ending:
+        if POSTGRES:
+            server = ending.enter_context(PrivatePostgres(disk / "postgres"))
+            stored = Stored(server.url, lambda: crash(server), server.start)
+            options = options_for(server.url)
+        else:
+            options = {"NAME": str(disk / "continuity.sqlite3")}
+            stored = Stored(f"sqlite:///{options['NAME']}")
+        migrate(stored.url, disk)
+        ending.enter_context(used_by_this_test(django_db_blocker, **options))
+        yield stored
+
+
+def crash(server: PrivatePostgres) -> None:
+    """Have PostgreSQL begin another file of its log: it panics, and ends when it cannot recover either."""
+    with contextlib.suppress(psycopg.OperationalError):
+        while True:
+            with psycopg.connect(server.url, autocommit=True) as found:
+                found.execute("SELECT pg_logical_emit_message(true, '', 'x')")
+                found.execute("SELECT pg_switch_wal()")
 
 
 def fill(disk: Path) -> Path:
     """Take all that is left, to the last byte."""
     ballast = disk / "ballast"
-    with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
+    for size in (1 << 20, 4096):
+        with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(size)) == size:
+                pass
     return ballast
 
 
 def test_mail_is_put_off_while_it_is_full_and_goes_on_after(
-    disk: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+    disk: Path, stored: Stored, tmp_path: Path
 ) -> None:
-    database = disk / "continuity.sqlite3"
-    url = f"sqlite:///{database}"
-    migrate(url, disk)
     large = b"Message-ID: <large@else.example>\r\n\r\n" + (b"x" * 70 + b"\r\n") * 80_000 + b".\r\n"
-    with (
-        used_by_this_test(django_db_blocker, NAME=str(database)),
-        MailServer() as server,
-        Processes(tmp_path / "logs", DATA_DIR=str(disk)) as processes,
-    ):
+    with MailServer() as server, Processes(tmp_path / "logs", DATA_DIR=str(disk)) as processes:
         world = organisation(server.port)
-        path = MailPath(processes, url)
+        path = MailPath(processes, stored.url)
         path.start()
         with PatientSenders(path.smtp_port, ADDRESSES, 3) as senders, Client(path.smtp_port) as client:
             goes_on(senders, server)
@@ -80,12 +109,17 @@ def test_mail_is_put_off_while_it_is_full_and_goes_on_after(
             wait_until(lambda: sum(senders.tries.values()) > tried + 30, "they try", 30)
             # Short ones may still have found room in what the database had taken before.
             assert sum(senders.tries.values()) - tried > len(senders.accepted) - accepted + 20
+            if stored.crash:
+                connection.close()
+                stored.crash()
+                puts_off(client)
             assert path.alive()
             ballast.unlink()
+            stored.revive()
+            goes_on(senders, server)
             assert client.mail(large, ADDRESSES[0]).startswith("250")
             senders.tries["<large@else.example>"] = 2
-            goes_on(senders, server)
-        wait_until(lambda: not Recipient.objects.waiting().exists(), "the queue is drained", 30)
+        drains()
         the_books_balance(senders, server, world)
         # Nothing half-stored: every message has its content and its recipients.
         assert Message.objects.filter(message_id="<large@else.example>").count() == 1

@@ -10,9 +10,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from delivery.models import Message, Recipient
+from delivery.models import Message
 from monitoring.models import Window
-from tests.faults.mailpath import MailPath, goes_on, the_books_balance
+from tests.faults.mailpath import MailPath, drains, goes_on, the_books_balance
 from tests.scenarios.mail import PatientSenders
 from tests.scenarios.world import ADDRESSES, organisation
 from tests.support.gateway import Client
@@ -66,7 +66,7 @@ def test_clients_are_asked_to_come_back_and_nobody_falls_over(database_url: str,
             goes_on(senders, server)
             judged = Window.objects.filter(monitor=world.monitor, end__gt=free_at)
             wait_until(judged.exists, "it watches again", 30)
-        wait_until(lambda: not Recipient.objects.waiting().exists(), "the queue is drained", 30)
+        drains()
         assert path.alive()
         senders.tries["<afterwards@else.example>"] = 1
         the_books_balance(senders, server, world)
