@@ -12,7 +12,7 @@ from accounts.access import SESSION_KEY
 from accounts.models import Account, Membership, User
 
 # Pages that know their account by a token or need none: they stay off the session table.
-NOT_CONSOLE = ("/m/", "/api/", "/healthz", "/admin/jsi18n/")
+NOT_CONSOLE = ("/m/", "/api/", "/receipts/", "/healthz", "/admin/jsi18n/")
 
 
 class AccountMiddleware:

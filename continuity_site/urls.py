@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("m/", include("events.urls")),
     path("monitors/", include("monitoring.urls")),
     path("contacts/", include("notifications.urls")),
+    path("receipts/", include("notifications.receipt_urls")),
     path("settings/", settings.overview, name="settings"),
     path("settings/", include(settings_urls)),
     path("settings/zone/", settings.zone, name="zone"),

@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 from django.db import DatabaseError, connections
 
 from notifications.models import ContactPoint
+from notifications.transports import twilio
 from notifications.transports.smtp import relay_options
 
 
@@ -28,11 +29,22 @@ def settings_can_work(**_kwargs: Any) -> list[CheckMessage]:
                     id="notifications.E001",
                 )
             )
-    if settings.ALERT_SMS_URL and "{to}" not in settings.ALERT_SMS_URL:
+    if settings.ALERT_SMS_URL.startswith("twilio://"):
+        try:
+            twilio.Settings.read(settings.ALERT_SMS_URL)
+        except ValueError as error:
+            found.append(
+                Error(
+                    f"ALERT_SMS_URL cannot be used: {error}.",
+                    hint="Use twilio://ACCOUNT_SID:AUTH_TOKEN@FROM/{to}, FROM a number, name or service.",
+                    id="notifications.E003",
+                )
+            )
+    elif settings.ALERT_SMS_URL and "{to}" not in settings.ALERT_SMS_URL:
         found.append(
             Error(
                 "ALERT_SMS_URL has no place for the number to send to.",
-                hint="Put {to} where the provider's URL has the recipient, as in twilio://SID:TOKEN@FROM/{to}",
+                hint="Put {to} where the provider's URL has the recipient, as in vonage://KEY:SECRET@FROM/{to}",
                 id="notifications.E002",
             )
         )

@@ -104,6 +104,7 @@ class Notification(models.Model):
     due_at = models.DateTimeField(help_text=_("The next try, first or repeated, is due then."))
     claimed_at = models.DateTimeField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
+    held_back = models.TextField(blank=True, help_text=_("Which limit it waits for, while it does."))
     failure = models.TextField(blank=True, help_text=_("Why it failed for good."))
 
     objects = NotificationQuerySet.as_manager()
@@ -125,6 +126,7 @@ class Attempt(models.Model):
     class State(models.TextChoices):
         SENDING = "sending", _("Sending")
         SENT = "sent", _("Accepted by the provider")
+        DELIVERED = "delivered", _("Delivered")
         TEMPORARY = "temporary", _("Failed for now")
         PERMANENT = "permanent", _("Failed for good")
         UNKNOWN = "unknown", _("Unknown after a crash")
@@ -139,6 +141,20 @@ class Attempt(models.Model):
         default=False, help_text=_("Sent again after a crash; marked so in its text.")
     )
     provider_reply = models.TextField(blank=True)
+    receipt_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("When the provider told what became of it.")
+    )
+    retry_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text=_("Before then the provider wants nothing more: 429 with Retry-After."),
+    )
+
+    class Meta(TypedModelMeta):
+        indexes = [
+            models.Index(fields=["channel", "started_at"], name="attempt_lately"),
+            models.Index(fields=["retry_at"], name="attempt_retry", condition=Q(retry_at__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.channel} {self.state}"

@@ -15,6 +15,9 @@ STALE_AFTER_OTHERWISE = timedelta(hours=24)
 # Waits after rounds in which every contact point failed for now; the last one is repeated.
 BACKOFF = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 300, 600, 900))
 
+# A provider that asks for a longer wait is asked again all the same: an alert must not sleep for a day.
+LONGEST_RETRY_AFTER = timedelta(minutes=15)
+
 # A claim without a sign of life for so long was left by a crash. Each attempt renews the claim, and no
 # transport takes longer than 75 s over one, whatever the provider does.
 STUCK_AFTER = timedelta(seconds=120)
@@ -32,6 +35,11 @@ def suspension_end(untils: Sequence[datetime], hours: int, now: datetime) -> dat
     everybody's and one's own for "just me".
     """
     return silenced_until(untils, now) + timedelta(hours=hours)
+
+
+def retry_at(retry_after: float | None, now: datetime) -> datetime | None:
+    """Until when a provider that asked for `retry_after` seconds is left alone, or None."""
+    return now + min(timedelta(seconds=retry_after), LONGEST_RETRY_AFTER) if retry_after else None
 
 
 def stale_at(kind: str, created_at: datetime, minutes: float | None = None) -> datetime:

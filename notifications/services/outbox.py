@@ -39,8 +39,13 @@ def notify(
     )
     if not created:
         return None
-    transaction.on_commit(partial(_enqueue, notification.pk))
+    send_soon(notification.pk)
     return notification
+
+
+def send_soon(notification_id: int) -> None:
+    """Have a worker send it once this transaction is committed."""
+    transaction.on_commit(partial(_enqueue, notification_id))
 
 
 def _enqueue(notification_id: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -24,6 +25,15 @@ LONGEST_WAIT = timedelta(hours=1)  # no wait between two rounds is longer: rules
 
 # After an accepted message the result is worth waiting for: a restarting database is back in seconds.
 PERSIST_SECONDS = (0.2, 1, 3, 6, 10)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended, in the provider's words. `retry_after` is in seconds."""
+
+    state: Attempt.State
+    words: str
+    retry_after: float | None = None
 
 
 def keep_trying(operation: Callable[[], T]) -> T:
@@ -82,12 +92,19 @@ def begin(
         )
 
 
-def finish(attempt: Attempt, state: Attempt.State, words: str, now: datetime) -> None:
-    """Write down how an attempt ended; also when it was given up as unknown meanwhile."""
+def finish(attempt: Attempt, outcome: Outcome, now: datetime) -> bool:
+    """Write down how an attempt ended; also when it was given up as unknown meanwhile.
+
+    False when a receipt has told the end already: that stays.
+    """
     unfinished = (Attempt.State.SENDING, Attempt.State.UNKNOWN)
-    Attempt.objects.filter(pk=attempt.pk, state__in=unfinished).update(
-        state=state, provider_reply=words, finished_at=now
+    ended = Attempt.objects.filter(pk=attempt.pk, state__in=unfinished).update(
+        state=outcome.state,
+        provider_reply=outcome.words,
+        finished_at=now,
+        retry_at=rules.retry_at(outcome.retry_after, now),
     )
+    return ended == 1
 
 
 def sent(notification_id: int, held: datetime, now: datetime) -> None:

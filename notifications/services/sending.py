@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
@@ -18,6 +18,7 @@ from notifications.models import Attempt, ContactPoint, Notification
 from notifications.services import progress
 from notifications.services.links import link_of
 from notifications.services.points import disable_point, usable_points
+from notifications.services.progress import Outcome
 from notifications.transports import PermanentFailure, Rendered, TemporaryFailure, transport_for
 
 logger = logging.getLogger(__name__)
@@ -129,22 +130,22 @@ class _Sending:
             return False
         self.held = now
         message_id = f"{self.notification_id}.{attempt.pk}"
-        state, words = _hand_over(texts.addressed(message, message_id), notification.account.is_demo)
-        words = texts.without_secrets(words, self.link, point)
-        return progress.keep_trying(lambda: self._finish(notification, attempt, state, words))
+        outcome = _hand_over(texts.addressed(message, message_id), notification.account.is_demo)
+        outcome = replace(outcome, words=texts.without_secrets(outcome.words, self.link, point))
+        return progress.keep_trying(lambda: self._finish(notification, attempt, outcome))
 
     def _edited(self, notification: Notification) -> dict[str, str]:
         language = notification.contact.language
         return texts.edited_texts(notification.account_id, notification.kind, language)
 
-    def _finish(self, notification: Notification, attempt: Attempt, state: Attempt.State, words: str) -> bool:
+    def _finish(self, notification: Notification, attempt: Attempt, outcome: Outcome) -> bool:
         """Write down how the attempt ended, in one transaction. Says whether to go on."""
         now = self.clock()
         with transaction.atomic():
-            if state == Attempt.State.PERMANENT and attempt.point_id:
-                disable_point(notification.account_id, attempt.point_id, words, now)
-            progress.finish(attempt, state, words, now)
-            if state == Attempt.State.SENT:
+            if outcome.state == Attempt.State.PERMANENT and attempt.point_id:
+                disable_point(notification.account_id, attempt.point_id, outcome.words, now)
+            ended = progress.finish(attempt, outcome, now)
+            if ended and outcome.state == Attempt.State.SENT:
                 progress.sent(self.notification_id, self.held, now)
                 return False
         return True
@@ -188,16 +189,16 @@ class _Sending:
         progress.failed(self.notification_id, self.held, reason)
 
 
-def _hand_over(message: Rendered, is_demo: bool) -> tuple[Attempt.State, str]:
+def _hand_over(message: Rendered, is_demo: bool) -> Outcome:
     """The I/O: how it ended, and the provider's words."""
     try:
-        return Attempt.State.SENT, transport_for(message.channel, is_demo=is_demo)(message)
+        return Outcome(Attempt.State.SENT, transport_for(message.channel, is_demo=is_demo)(message))
     except PermanentFailure as failure:
-        return Attempt.State.PERMANENT, str(failure)
+        return Outcome(Attempt.State.PERMANENT, str(failure))
     except TemporaryFailure as failure:
         state = Attempt.State.UNKNOWN if failure.perhaps_sent else Attempt.State.TEMPORARY
-        return state, str(failure)
+        return Outcome(state, str(failure), failure.retry_after)
     except Exception as error:  # a fault of ours must not keep the other contact points from being tried
         # Only its type: what an exception says may quote the message.
         logger.error("fault in the transport for %s: %s", message.channel, type(error).__name__)
-        return Attempt.State.TEMPORARY, _("Fault of our own: %s") % type(error).__name__
+        return Outcome(Attempt.State.TEMPORARY, _("Fault of our own: %s") % type(error).__name__)

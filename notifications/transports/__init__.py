@@ -2,7 +2,7 @@
 
 A transport hands one rendered message to one provider, outside any transaction, within 75 s, and returns
 the provider's words. It raises `TemporaryFailure` or `PermanentFailure`, and nothing else. It logs neither
-content nor address.
+content nor address. docs/transports.md says how one is added.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.utils.module_loading import import_string
 
 
@@ -17,11 +18,13 @@ class TemporaryFailure(Exception):  # noqa: N818
     """Not now, through no fault of the address. The message is the provider's words, or ours.
 
     `perhaps_sent`: the provider had the whole message and never answered, so that it may have arrived.
+    `retry_after`: the seconds that the provider asked for before anything else is sent to it.
     """
 
-    def __init__(self, words: str, *, perhaps_sent: bool = False) -> None:
+    def __init__(self, words: str, *, perhaps_sent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(words)
         self.perhaps_sent = perhaps_sent
+        self.retry_after = retry_after
 
 
 class PermanentFailure(Exception):  # noqa: N818
@@ -43,16 +46,26 @@ class Rendered:
 
 Transport = Callable[[Rendered], str]
 
-# Named by path and loaded at first use: apprise alone takes a quarter of a second.
-_BY_CHANNEL = {
-    "email": "notifications.transports.smtp.send",
-    "sms": "notifications.transports.apprise_.send_sms",
-    "app": "notifications.transports.apprise_.send_app",
+# Named by path and loaded at first use: apprise alone takes a quarter of a second. By channel, and where it
+# has several by the scheme of ALERT_SMS_URL or of the app's own address; the empty one is for all others.
+_TRANSPORTS = {
+    ("email", ""): "notifications.transports.smtp.send",
+    ("sms", "twilio"): "notifications.transports.twilio.send",
+    ("sms", ""): "notifications.transports.apprise_.send_sms",
+    ("app", ""): "notifications.transports.apprise_.send_app",
 }
 _DEMO = "notifications.transports.demo.send"
 
 
 def transport_for(channel: str, *, is_demo: bool) -> Transport:
     """The transport for a contact point's channel. Nothing of a demo account leaves the machine."""
-    transport: Transport = import_string(_DEMO if is_demo else _BY_CHANNEL[channel])
-    return transport
+    demo: Transport = import_string(_DEMO)
+    return demo if is_demo else _send
+
+
+def _send(message: Rendered) -> str:
+    url = settings.ALERT_SMS_URL if message.channel == "sms" else message.to
+    scheme = url.partition("://")[0].lower()
+    path = _TRANSPORTS.get((message.channel, scheme)) or _TRANSPORTS[message.channel, ""]
+    transport: Transport = import_string(path)
+    return transport(message)

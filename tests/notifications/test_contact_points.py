@@ -117,7 +117,7 @@ def test_the_start_warns_of_contacts_that_no_setting_can_reach(
     assert found() == ["notifications.W001", "notifications.W002"]
     settings.ALERT_EMAIL_URL = "smtp://relay.example.net"
     assert found() == ["notifications.W002"]
-    settings.ALERT_EMAIL_URL, settings.ALERT_SMS_URL = "nonsense", "twilio://a:b@c/123"
+    settings.ALERT_EMAIL_URL, settings.ALERT_SMS_URL = "nonsense", "vonage://a:b@c/123"
     assert found() == ["notifications.E001", "notifications.E002"]
     settings.ALERT_EMAIL_URL = settings.ALERT_SMS_URL = ""
     Account.objects.update(is_demo=True)

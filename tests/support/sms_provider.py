@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
+
+ACCOUNT_SID, AUTH_TOKEN = f"AC{'0123456789abcdef' * 2}", "fedcba9876543210" * 2
+TAKEN = {"sid": f"SM{'ab' * 16}", "status": "queued", "error_code": None}
+
+
+def signature(url: str, form: Mapping[str, str]) -> str:
+    """X-Twilio-Signature of a receipt, as Twilio's manual describes it."""
+    signed = url + "".join(name + form[name] for name in sorted(form))
+    return base64.b64encode(hmac.new(AUTH_TOKEN.encode(), signed.encode(), "sha1").digest()).decode()
 
 
 @dataclass(frozen=True)
 class Received:
-    """One POST: its path (with the number in it) and its JSON body."""
+    """One POST: its path (with the number in it), its body (JSON or a form) and its headers."""
 
     path: str
     body: dict[str, Any]
+    headers: Mapping[str, str]
+    raw: bytes
 
     @property
     def text(self) -> str:
@@ -35,6 +49,10 @@ class SmsProvider:
         self.status = 200
         self.answer = b'{"status": "queued"}'
         self.content_type = "application/json"
+        self.headers: dict[str, str] = {}
+        self.promised = 0  # bytes of the answer beyond those that come: it breaks off
+        self.endless = False  # the answer goes on for ever
+        self.drips = False  # the answer comes byte by byte
         self.hanging = threading.Event()
         self.got = threading.Event()
         self.go_on = threading.Event()
@@ -44,6 +62,16 @@ class SmsProvider:
     def sms_url(self) -> str:
         """An ALERT_SMS_URL."""
         return f"json://127.0.0.1:{self.port}/sms/{{to}}"
+
+    @property
+    def twilio_url(self) -> str:
+        """An ALERT_SMS_URL for this provider speaking as Twilio does."""
+        return f"twilio://{ACCOUNT_SID}:{AUTH_TOKEN}@+12025550100/{{to}}?api=http://127.0.0.1:{self.port}"
+
+    def answer_as_twilio(self, status: int = 201, code: int = 0, message: str = "") -> None:
+        """Take messages, or (with an error code) refuse them, in Twilio's words."""
+        said = {"code": code, "message": message, "status": status} if code else TAKEN
+        self.status, self.answer = status, json.dumps(said).encode()
 
     @property
     def app_url(self) -> str:
@@ -69,8 +97,10 @@ def sms_provider() -> Iterator[SmsProvider]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state.received.append(Received(self.path, body))
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            is_form = self.headers["Content-Type"] == "application/x-www-form-urlencoded"
+            body = dict(parse_qsl(raw.decode())) if is_form else json.loads(raw)
+            state.received.append(Received(self.path, body, dict(self.headers), raw))
             state.got.set()
             if state.hanging.is_set():
                 state.go_on.wait(30)
@@ -78,9 +108,23 @@ def sms_provider() -> Iterator[SmsProvider]:
                     return
             self.send_response(state.status)
             self.send_header("Content-Type", state.content_type)
-            self.send_header("Content-Length", str(len(state.answer)))
+            for name, value in state.headers.items():
+                self.send_header(name, value)
+            if not state.endless:
+                self.send_header("Content-Length", str(len(state.answer) + state.promised))
             self.end_headers()
-            self.wfile.write(state.answer)
+            for piece in self.pieces():
+                self.wfile.write(piece)
+
+        def pieces(self) -> Iterator[bytes]:
+            if state.drips:
+                for number in range(len(state.answer)):
+                    yield state.answer[number : number + 1]
+                    state.go_on.wait(0.05)
+                return
+            yield state.answer
+            while state.endless and not state.go_on.is_set():
+                yield b"x" * 65536
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
