@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
@@ -23,7 +23,7 @@ from tests.support.sms_provider import SmsProvider, signature
 BASE = "https://continuity.example.org"
 PHONE, MAIL = "+4915123456789", "maria@elsewhere.example"
 
-Tell = Callable[..., HttpResponse]
+Tell = Callable[..., Any]
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def tell() -> Tell:
 
     def post(
         status: str, code: str = "", *, path: str = "", signed: str | None = None, get: bool = False
-    ) -> HttpResponse:
+    ) -> Any:
         if not path:
             last = Attempt.objects.filter(channel="sms").latest("pk")
             path = f"/receipts/twilio/{last.notification_id}.{last.pk}/"
