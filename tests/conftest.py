@@ -24,6 +24,18 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         database.setdefault("TEST", {})["NAME"] = str(Path(os.environ["DATA_DIR"]) / "test.sqlite3")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_settings() -> None:
+    """Less work in this process, with the same outcome; processes that tests start have the product's own."""
+    # Files of static/ are found when they are asked for, not all of them for each test's client.
+    settings.WHITENOISE_AUTOREFRESH = True
+    # The second is what the product stores and reads; the first costs nothing.
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.MD5PasswordHasher",
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    ]
+
+
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
     """DATABASE_URL with which a process of its own sees this test's database."""
@@ -37,17 +49,47 @@ def database_url(transactional_db: None) -> str:
 USES_A_DATABASE = {"db", "transactional_db", "live_server", "database_url"}
 BY_THEMSELVES = ("tests/faults/", "tests/scenarios/", "tests/test_servers.py")  # start databases of their own
 
+# Not again on PostgreSQL, where they would show only the same: which database it is makes no difference to
+# what is tested there. Everything about concurrency, constraints, crashes, services and queries stays.
+ON_SQLITE_ONLY = (
+    "tests/browser/",  # what a browser does with pages; Django's test client reads them on both databases
+    "tests/site/test_up.py",  # the supervisor; the scenario and the kills run it on PostgreSQL
+    # What is said to mail servers, and how their oddities are borne
+    "tests/faults/test_odd_servers.py",
+    "tests/delivery/test_courier_drain.py",
+    "tests/delivery/test_courier_tls.py",
+    "tests/delivery/test_gateway_data.py",
+    "tests/delivery/test_gateway_refusals.py",
+    "tests/delivery/test_gateway_tls.py",
+)
+
+# Begun first, so that no long file is left alone at the end: mostly they wait for processes.
+LONG = (
+    "tests/scenarios/",
+    "tests/faults/test_kill.py",
+    "tests/site/test_up.py",
+    "tests/faults/",
+    "tests/browser/",
+    "tests/delivery/test_courier",
+    "tests/delivery/test_gateway",
+    "tests/site/test_demo_server.py",
+)
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What touches no database runs once: on PostgreSQL it would only show the same again."""
+    """Long files first; on PostgreSQL only what may differ there."""
+    items.sort(key=lambda item: next((n for n, path in enumerate(LONG) if item.nodeid.startswith(path)), 99))
     if os.environ.get("TEST_DATABASE") != "postgres":
         return
-    once = [item for item in items if not _uses_a_database(item)]
+    once = [item for item in items if not _may_differ(item)]
     config.hook.pytest_deselected(items=once)
-    items[:] = [item for item in items if _uses_a_database(item)]
+    items[:] = [item for item in items if _may_differ(item)]
 
 
-def _uses_a_database(item: pytest.Item) -> bool:
+def _may_differ(item: pytest.Item) -> bool:
+    """Whether it uses a database at all, and shows anything about it."""
+    if item.nodeid.startswith(ON_SQLITE_ONLY):
+        return False
     fixtures = set(getattr(item, "fixturenames", ()))
     marked = item.get_closest_marker("django_db") is not None
     return marked or bool(USES_A_DATABASE & fixtures) or item.nodeid.startswith(BY_THEMSELVES)
