@@ -20,7 +20,7 @@ from tests.support.processes import Processes
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LONG = os.environ.get("FAULTS") == "long"
-KILLS = 200 if LONG else 5
+KILLS = 200 if LONG else 3
 SEED = int(os.environ.get("FAULTS_SEED", "3"))
 CLIENTS = 6
 

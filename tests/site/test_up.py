@@ -158,13 +158,15 @@ def test_everything_comes_back_when_killed_and_ends_with_ctrl_c(installation: In
     left = {path.name for path in installation.processes.directory.iterdir()}
     assert left.isdisjoint({"up.lock", "redis.sock"})
 
-    again = installation.ready("again")
-    assert set(children_of(again.pid)) == CHILDREN
-
 
 @pytest.mark.django_db(transaction=True)
-def test_kill_9_of_the_supervisor_leaves_nothing(installation: Installation) -> None:
+def test_a_second_one_is_refused_and_kill_9_leaves_nothing(
+    installation: Installation, data_dir: Path
+) -> None:
     up = installation.ready()
+    second_and_taken_ports_are_refused_with_a_sentence(installation, data_dir)
+    assert up.alive
+    assert healthz(installation.web) == 200
     everything = offspring(up.pid)
     assert len(everything) > len(CHILDREN)
     os.kill(up.pid, signal.SIGKILL)
@@ -173,11 +175,7 @@ def test_kill_9_of_the_supervisor_leaves_nothing(installation: Installation) -> 
     assert set(children_of(again.pid)) == CHILDREN
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_second_one_and_taken_ports_are_refused_with_a_sentence(
-    installation: Installation, data_dir: Path
-) -> None:
-    up = installation.ready()
+def second_and_taken_ports_are_refused_with_a_sentence(installation: Installation, data_dir: Path) -> None:
     second = installation.start("second")
     wait_until(lambda: not second.alive, "the second one gave up")
     assert "running already" in second.log()
@@ -189,8 +187,6 @@ def test_a_second_one_and_taken_ports_are_refused_with_a_sentence(
     wait_until(lambda: not third.alive, "the third one gave up")
     assert "set WEB_PORT to a free port" in third.log()
     assert "Traceback" not in second.log() + third.log()
-    assert up.alive
-    assert healthz(installation.web) == 200
 
 
 @pytest.mark.django_db(transaction=True)
