@@ -60,7 +60,7 @@ def quick_flush() -> None:
                 roles = ["SET session_replication_role = replica", "SET session_replication_role = DEFAULT"]
                 cursor.execute("; ".join([roles[0], *deletes, roles[1]]))
 
-    TransactionTestCase._fixture_teardown = empty  # type: ignore[method-assign]
+    TransactionTestCase._fixture_teardown = empty  # type: ignore[attr-defined]
 
 
 @pytest.fixture
