@@ -10,6 +10,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
+from accounts import addresses
+
 
 def validate_time_zone(name: str) -> None:
     """Raise ValidationError unless `name` is an IANA time zone."""
@@ -90,14 +92,56 @@ class Membership(models.Model):
 
 
 class Person(models.Model):
-    """A mailbox owner of the account."""
+    """A mailbox owner of the account, and how to reach them while the mail server is down."""
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="people")
     name = models.CharField(max_length=120)
     address = models.EmailField(unique=True, help_text=_("Mailbox address, lower case."))
+    # Used for notices verified or not: an organisation's own list is better than silence.
+    alternate_address = models.EmailField(
+        blank=True, help_text=_("E-mail address elsewhere, for notices while the mail server is down.")
+    )
+    alternate_verified_at = models.DateTimeField(null=True, blank=True)
+    phone = models.CharField(max_length=16, blank=True, help_text=_("For SMS, such as +49 30 123456."))
+    phone_verified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TypedModelMeta):
+        verbose_name_plural = "people"
+        indexes = [models.Index(fields=["account", "name", "id"], name="person_by_name")]
 
     def __str__(self) -> str:
         return f"{self.name} <{self.address}>"
+
+    def clean(self) -> None:
+        """Put alternate addresses into their one form; refuse what cannot work or is not out of band."""
+        super().clean()
+        try:
+            self.phone = addresses.phone(self.phone) if self.phone else ""
+        except addresses.Unusable as unusable:
+            raise ValidationError({"phone": str(unusable)}) from unusable
+        try:
+            if self.alternate_address:
+                self.alternate_address = addresses.email(self.alternate_address)
+                if self.account_id:
+                    names = MailDomain.objects.filter(account=self.account_id).values_list("name", flat=True)
+                    addresses.check_out_of_band(self.alternate_address, names)
+        except addresses.Unusable as unusable:
+            raise ValidationError({"alternate_address": str(unusable)}) from unusable
+
+
+class Group(models.Model):
+    """People of an account who are told things together."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="groups")
+    name = models.CharField(max_length=80)
+    people = models.ManyToManyField(Person, blank=True, related_name="groups")
+
+    class Meta(TypedModelMeta):
+        ordering = ("name", "pk")
+        constraints = [models.UniqueConstraint(fields=["account", "name"], name="group_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Contact(models.Model):

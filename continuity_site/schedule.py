@@ -28,6 +28,7 @@ PERIODIC = (
     Periodic(monitoring.jobs.tick, "checks", 2),
     Periodic(events.jobs.tick, "alerts", 2),
     Periodic(notifications.jobs.sweep, "alerts", 3),
+    Periodic(notifications.jobs.sweep_notices, "bulk", 5),
     Periodic(delivery.jobs.bounce, "bulk", 5),
     Periodic(delivery.jobs.housekeep, "bulk", 5),
     Periodic(delivery.jobs.sample, "checks", 5),

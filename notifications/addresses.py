@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
 from urllib.parse import parse_qsl, urlsplit
 
-import phonenumbers
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.utils.translation import gettext as _
+
+from accounts.addresses import Unusable, check_out_of_band, email, phone
+
+__all__ = ["Unusable", "check_out_of_band", "cleaned", "masked"]
 
 # Schemas of apprise that act on this machine, or send mail past the out-of-band rule.
 _LOCAL = {"dbus", "qt", "kde", "glib", "gio", "gnome", "macosx", "windows", "syslog", "blink1"}
@@ -19,59 +19,19 @@ _MAIL = {"mailto", "mailtos"}
 _FILE_OPTIONS = {"template", "attach", "config", "include", "path_file"}
 
 
-class Unusable(ValueError):  # noqa: N818
-    """The address cannot be used; the message says why, in words for the user."""
-
-
 def cleaned(channel: str, address: str) -> str:
     """The address in the form that is stored. Raises Unusable."""
     address = address.strip()
     if channel == "sms":
-        return _phone(address)
+        return phone(address)
     if channel == "app":
         return _app(address)
-    return _email(address)
+    return email(address)
 
 
 def masked(url: str) -> str:
     """An app URL with its secrets left out."""
     return f"{url.partition('://')[0]}://…"
-
-
-def check_out_of_band(address: str, domains: Iterable[str]) -> None:
-    """Raise Unusable when `address` is in one of the account's own mail domains or below one."""
-    name = address.rpartition("@")[2].lower().rstrip(".")
-    for domain in domains:
-        if name == domain or name.endswith(f".{domain}"):
-            raise Unusable(
-                _(
-                    "%(domain)s is one of the domains that Continuity watches over: mail to it may not "
-                    "arrive when it is needed. Use an address elsewhere."
-                )
-                % {"domain": domain}
-            )
-
-
-def _email(address: str) -> str:
-    try:
-        validate_email(address)
-        local, _at, domain = address.rpartition("@")
-        return f"{local}@{domain.encode('idna').decode('ascii').lower()}"
-    except (ValidationError, UnicodeError) as error:
-        raise Unusable(_("This is not an e-mail address.")) from error
-
-
-def _phone(address: str) -> str:
-    problem = Unusable(
-        _("This is not a phone number. Write it with its country code, such as +49 30 123456.")
-    )
-    try:
-        number = phonenumbers.parse(address, None)
-    except phonenumbers.NumberParseException as error:
-        raise problem from error
-    if number.extension or not phonenumbers.is_valid_number(number):
-        raise problem
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _app(address: str) -> str:

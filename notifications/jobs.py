@@ -3,6 +3,7 @@
 from django.utils import timezone
 
 from notifications import services
+from notifications.bulk import sending as notices
 
 
 def send(notification_id: int) -> None:
@@ -13,3 +14,13 @@ def send(notification_id: int) -> None:
 def sweep() -> int:
     """Send what is due and what a crash left behind."""
     return services.send_due(timezone.now())
+
+
+def send_notice(notice_id: int) -> None:
+    """Carry on with a bulk notice for a few seconds."""
+    notices.send_slice(notice_id)
+
+
+def sweep_notices() -> int:
+    """Carry on with bulk notices that nobody works at."""
+    return notices.sweep(timezone.now())

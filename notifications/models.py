@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
+import notifications.bulk.models  # noqa: F401  (Django looks for models here)
 from accounts.models import Account, Contact, MailDomain
 from notifications import addresses
 

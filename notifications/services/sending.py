@@ -19,7 +19,13 @@ from notifications.services import progress
 from notifications.services.links import link_of
 from notifications.services.points import disable_point, usable_points
 from notifications.services.progress import Outcome
-from notifications.transports import PermanentFailure, Rendered, TemporaryFailure, transport_for
+from notifications.transports import (
+    PermanentFailure,
+    Rendered,
+    TemporaryFailure,
+    kept_open,
+    transport_for,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -73,17 +79,23 @@ def send_due(now: datetime) -> int:
             connection.close_if_unusable_or_obsolete()
         return 1
 
-    if len(tasks) <= FEW:
-        return sum(work(task) for task in tasks)
+    left = iter(tasks)
 
-    def work_in_thread(task: tuple[Callable[[int, datetime], bool], int]) -> int:
+    def work_through(_thread: int) -> int:
+        with kept_open():
+            return sum(map(work, left))
+
+    if len(tasks) <= FEW:
+        return work_through(0)
+
+    def work_in_thread(thread: int) -> int:
         try:
-            return work(task)
+            return work_through(thread)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(SWEEP_THREADS) as pool:
-        return sum(pool.map(work_in_thread, tasks))
+        return sum(pool.map(work_in_thread, range(SWEEP_THREADS)))
 
 
 @dataclass

@@ -7,7 +7,8 @@ content nor address. docs/transports.md says how one is added.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -19,12 +20,21 @@ class TemporaryFailure(Exception):  # noqa: N818
 
     `perhaps_sent`: the provider had the whole message and never answered, so that it may have arrived.
     `retry_after`: the seconds that the provider asked for before anything else is sent to it.
+    `everybody`: the reason is not this message, such as a provider that is away; it would meet any other.
     """
 
-    def __init__(self, words: str, *, perhaps_sent: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        words: str,
+        *,
+        perhaps_sent: bool = False,
+        retry_after: float | None = None,
+        everybody: bool = False,
+    ) -> None:
         super().__init__(words)
         self.perhaps_sent = perhaps_sent
         self.retry_after = retry_after
+        self.everybody = everybody
 
 
 class PermanentFailure(Exception):  # noqa: N818
@@ -69,3 +79,12 @@ def _send(message: Rendered) -> str:
     path = _TRANSPORTS.get((message.channel, scheme)) or _TRANSPORTS[message.channel, ""]
     transport: Transport = import_string(path)
     return transport(message)
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """While inside, what this thread sends by SMTP goes over one connection, reopened when it is lost."""
+    from notifications.transports import smtp  # it imports what is above
+
+    with smtp.kept_open():
+        yield

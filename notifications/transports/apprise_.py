@@ -39,15 +39,15 @@ _REFUSED_FOR_GOOD = {401, 403, 410}
 def send_sms(message: Rendered) -> str:
     """Send an SMS by ALERT_SMS_URL. A fault of that setting is not the contact point's."""
     if not settings.ALERT_SMS_URL:
-        raise TemporaryFailure(_("ALERT_SMS_URL is not set: no SMS can be sent."))
+        raise TemporaryFailure(_("ALERT_SMS_URL is not set: no SMS can be sent."), everybody=True)
     digits = re.sub(r"\D", "", message.to)
     plugin = _plugin(settings.ALERT_SMS_URL.replace("{to}", digits))
     if plugin is None:
-        raise TemporaryFailure(_("ALERT_SMS_URL is not an address that apprise understands."))
+        raise TemporaryFailure(_("ALERT_SMS_URL is not an address that apprise understands."), everybody=True)
     try:
         return _notify(plugin, "", message.text)
     except PermanentFailure as failure:
-        raise TemporaryFailure(str(failure)) from None
+        raise TemporaryFailure(str(failure), everybody=True) from None
 
 
 def send_app(message: Rendered) -> str:
@@ -89,7 +89,7 @@ def _notify(plugin: apprise.NotifyBase, title: str, body: str) -> str:
     words = heard.words or _("%s did not accept it.") % plugin.service_name
     if heard.code in _REFUSED_FOR_GOOD:
         raise PermanentFailure(words)
-    raise TemporaryFailure(words, perhaps_sent=heard.perhaps_sent)
+    raise TemporaryFailure(words, perhaps_sent=heard.perhaps_sent, everybody=heard.everybody)
 
 
 @dataclass
@@ -99,6 +99,12 @@ class _Heard:
     lines: list[str] = field(default_factory=list)
     code: int | None = None
     perhaps_sent: bool = False
+    no_connection: bool = False
+
+    @property
+    def everybody(self) -> bool:
+        """Whether any other message would have met the same: no connection, 429, 5xx."""
+        return self.no_connection or self.code == 429 or (self.code or 0) >= 500
 
     @property
     def words(self) -> str:
@@ -111,6 +117,7 @@ class _Heard:
         elif text.startswith("Socket Exception:"):
             # Its text quotes the whole URL: judged, never kept.
             self.perhaps_sent = not _NOT_SENT.search(text)
+            self.no_connection = not self.perhaps_sent
             self.lines.append(_("No answer.") if self.perhaps_sent else _("No connection."))
         elif record.levelno >= logging.WARNING:
             found = _CODE.search(text)

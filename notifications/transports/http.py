@@ -76,7 +76,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], may_use: MayUse | No
     except (OSError, HTTPException) as error:
         words = _("The provider gave no answer") if whole_request_sent else _("No connection to the provider")
         said = f"{words}: {_said(error)}"
-        raise TemporaryFailure(said, perhaps_sent=whole_request_sent) from None
+        sent = whole_request_sent
+        raise TemporaryFailure(said, perhaps_sent=sent, everybody=not sent) from None
     finally:
         if bounded is not None:
             bounded.hang_up()

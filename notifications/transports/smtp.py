@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import smtplib
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from email.utils import parseaddr
 from typing import Any
 
@@ -20,27 +23,117 @@ ANSWER_SECONDS = 15
 MESSAGE_SECONDS = 45
 
 
+# Relays may end a connection after so many messages; a new one costs little.
+MESSAGES_PER_CONNECTION = 100
+
+_CLOSING = 421  # the relay ends the connection with this answer (RFC 5321 3.8)
+_thread = threading.local()
+
+
 def send(message: Rendered) -> str:
     """Hand one e-mail to the relay; its last reply is returned."""
-    relay = _relay()
-    try:
-        relay.open()
-        connection = relay.connection
-        assert isinstance(connection, _Session)
-        relay.send_messages([_mail(message)])
-        return connection.words
-    except smtplib.SMTPRecipientsRefused as refused:
-        code, reply = refused.recipients.get(message.to) or next(iter(refused.recipients.values()))
-        raise _failure_at_recipient(code, _decoded(reply)) from None
-    except smtplib.SMTPResponseException as error:
-        raise TemporaryFailure(f"{error.smtp_code} {_decoded(error.smtp_error)}") from None
-    except (smtplib.SMTPException, OSError) as error:
-        session = relay.connection or relay.unfinished
-        perhaps = isinstance(session, _Session) and session.whole_message_sent
-        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise TemporaryFailure(words, perhaps_sent=perhaps) from None
-    finally:
-        relay.hang_up()
+    kept: _Line | None = getattr(_thread, "line", None)
+    if kept is not None:
+        return kept.send(message)
+    with closing(_Line()) as line:
+        return line.send(message)
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """While inside, this thread's messages share a connection. Each still has its own result."""
+    with closing(_Line()) as _thread.line:
+        try:
+            yield
+        finally:
+            _thread.line = None
+
+
+class _Line:
+    """A connection to the relay: opened with the first message, again after a loss and after many."""
+
+    def __init__(self) -> None:
+        self._relay: _Relay | None = None
+        self._carried = 0
+
+    def send(self, message: Rendered) -> str:
+        if self._carried >= MESSAGES_PER_CONNECTION:
+            self.close()
+        if self._relay is not None:
+            try:
+                return self._transact(self._relay, message)
+            except _Lost:
+                pass  # the relay had hung up meanwhile, or wants to: the next connection is a new one
+        try:
+            return self._transact(self._opened(), message)
+        except _Lost as lost:
+            raise lost.failure from None
+
+    def close(self) -> None:
+        """QUIT and close. What was sent has its result by now."""
+        if self._relay is not None:
+            self._relay.hang_up()
+        self._relay, self._carried = None, 0
+
+    def _opened(self) -> _Relay:
+        relay = _relay()
+        try:
+            relay.open()
+        except smtplib.SMTPResponseException as error:
+            relay.hang_up()
+            words = f"{error.smtp_code} {_decoded(error.smtp_error)}"
+            raise TemporaryFailure(words, everybody=True) from None
+        except (smtplib.SMTPException, OSError) as error:
+            relay.hang_up()
+            raise TemporaryFailure(_said(error), everybody=True) from None
+        self._relay, self._carried = relay, 0
+        return relay
+
+    def _transact(self, relay: _Relay, message: Rendered) -> str:
+        """One message over the open connection; closes it unless it can carry another one."""
+        session = relay.connection
+        assert isinstance(session, _Session)
+        if self._carried:
+            session.begin()
+        self._carried += 1
+        usable = False
+        try:
+            relay.send_messages([_mail(message)])
+            usable = True
+            return session.words
+        except smtplib.SMTPRecipientsRefused as refused:
+            code, answer = refused.recipients.get(message.to) or next(iter(refused.recipients.values()))
+            usable, reply = code != _CLOSING, _decoded(answer)
+            raise _failure_at_recipient(code, reply) if usable else _closing(reply) from None
+        except smtplib.SMTPResponseException as error:
+            usable, reply = error.smtp_code != _CLOSING, _decoded(error.smtp_error)
+            if not usable:
+                raise _closing(reply) from None
+            about_us = isinstance(error, smtplib.SMTPSenderRefused)
+            raise TemporaryFailure(f"{error.smtp_code} {reply}", everybody=about_us) from None
+        except (smtplib.SMTPException, OSError) as error:
+            perhaps = session.whole_message_sent
+            failure = TemporaryFailure(_said(error), perhaps_sent=perhaps)
+            raise failure if perhaps or isinstance(error, TimeoutError) else _Lost(failure) from None
+        finally:
+            if not usable:
+                self.close()
+
+
+class _Lost(Exception):  # noqa: N818
+    """The connection is gone, and the message was not taken."""
+
+    def __init__(self, failure: TemporaryFailure) -> None:
+        super().__init__()
+        self.failure = failure
+
+
+def _closing(reply: str) -> _Lost:
+    return _Lost(TemporaryFailure(f"{_CLOSING} {reply}", everybody=True))
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def relay_options(url: str) -> dict[str, Any]:
@@ -67,11 +160,11 @@ def relay_options(url: str) -> dict[str, Any]:
 
 def _relay() -> _Relay:
     if not settings.ALERT_EMAIL_URL:
-        raise TemporaryFailure(_("ALERT_EMAIL_URL is not set: no e-mail can be sent."))
+        raise TemporaryFailure(_("ALERT_EMAIL_URL is not set: no e-mail can be sent."), everybody=True)
     try:
         return _Relay(timeout=ANSWER_SECONDS, **relay_options(settings.ALERT_EMAIL_URL))
     except ValueError as error:
-        raise TemporaryFailure(_("ALERT_EMAIL_URL: %s") % error) from None
+        raise TemporaryFailure(_("ALERT_EMAIL_URL: %s") % error, everybody=True) from None
 
 
 def _mail(message: Rendered) -> EmailMultiAlternatives:
@@ -137,8 +230,13 @@ class _Session(smtplib.SMTP):
     words = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._deadline = time.monotonic() + MESSAGE_SECONDS
+        self.begin()
         super().__init__(*args, **kwargs)
+
+    def begin(self) -> None:
+        """The next message has its own time and its own fate."""
+        self._deadline = time.monotonic() + MESSAGE_SECONDS
+        self.whole_message_sent, self.words = False, ""
 
     def send(self, s: Any) -> None:
         if isinstance(s, bytes) and s.endswith(b"\r\n.\r\n"):

@@ -81,7 +81,7 @@ def send(message: Rendered) -> str:
     try:
         ours = Settings.read(settings.ALERT_SMS_URL)
     except ValueError as error:
-        raise TemporaryFailure(_("ALERT_SMS_URL: %s") % error) from None
+        raise TemporaryFailure(_("ALERT_SMS_URL: %s") % error, everybody=True) from None
     sender = "MessagingServiceSid" if re.fullmatch(r"MG[0-9a-fA-F]{32}", ours.sender) else "From"
     form = {"To": message.to, sender: ours.sender, "Body": message.text}
     callback = callback_url(message.message_id)
@@ -107,7 +107,8 @@ def _taken(answer: http.Answer) -> str:
     words = f"{answer.status} {code}: {said.get('message', '')}" if code else answer.words
     if answer.status == 400 and code in NUMBER_IS_NO_USE:
         raise PermanentFailure(words)
-    raise TemporaryFailure(words, retry_after=answer.retry_after)
+    everybody = answer.status in (401, 403, 429) or answer.status >= 500
+    raise TemporaryFailure(words, retry_after=answer.retry_after, everybody=everybody)
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""The form in which a notice is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.forms import AccountForm
+from notifications.bulk.models import Notice
+
+
+class NoticeForm(AccountForm[Notice]):
+    """Text, whom it is for, and by which way."""
+
+    class Meta:
+        model = Notice
+        fields = ["subject", "text", "sms_text", "way", "everybody", "groups"]
+        labels = {
+            "text": gettext_lazy("Text of the e-mail"),
+            "way": gettext_lazy("Sent by"),
+            "everybody": gettext_lazy("Everybody"),
+        }
+        widgets = {
+            "text": forms.Textarea(attrs={"rows": 9}),
+            "sms_text": forms.Textarea(attrs={"rows": 3}),
+            "way": forms.RadioSelect,
+            "groups": forms.CheckboxSelectMultiple,
+        }
+        help_texts = {"sms_text": gettext_lazy("Needed when somebody is reached by SMS.")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        groups = self.fields["groups"]
+        assert isinstance(groups, forms.ModelMultipleChoiceField)
+        groups.queryset = self.account.groups.order_by("name", "pk")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not cleaned.get("everybody") and not cleaned.get("groups"):
+            self.add_error("everybody", _("Choose everybody, or at least one group."))
+        if cleaned.get("way") == Notice.Way.SMS and not cleaned.get("sms_text", "").strip():
+            self.add_error("sms_text", _("Write the text of the SMS."))
+        return cleaned
