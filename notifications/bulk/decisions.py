@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import django_rq
 from django.db import transaction
@@ -21,11 +22,12 @@ from notifications.bulk.models import Notice, NoticeRecipient
 from notifications.bulk.people import FIELDS, reach
 
 logger = logging.getLogger(__name__)
-State, Copy = Notice.State, NoticeRecipient.State
+State = Notice.State
+Copy = NoticeRecipient.State
 
 # What may be tried again: what failed, with those who had no address then; or what perhaps arrived.
-FAILURES: tuple[Copy, ...] = (Copy.FAILED, Copy.UNREACHABLE)
-PERHAPS: tuple[Copy, ...] = (Copy.UNKNOWN,)
+FAILURES: tuple[NoticeRecipient.State, ...] = (Copy.FAILED, Copy.UNREACHABLE)
+PERHAPS: tuple[NoticeRecipient.State, ...] = (Copy.UNKNOWN,)
 
 
 _NOW: dict[str, object] = {
@@ -39,7 +41,7 @@ _NOW: dict[str, object] = {
 
 @contextmanager
 def _deciding(
-    account_id: int, actor: Actor, notice_id: int, key: str | None, *states: State
+    account_id: int, actor: Actor, notice_id: int, key: str | None, *states: Notice.State
 ) -> Iterator[tuple[Decision, Notice]]:
     """A decision about a notice that is in one of these states. Raises AlreadyDone, Refused."""
     with decision(account_id, actor, request_key=key) as made:
@@ -60,7 +62,7 @@ def write(account_id: int, actor: Actor, form: NoticeForm, *, request_key: str |
     """Keep a valid form as a draft. Raises AlreadyDone, and Refused once it was started."""
     with decision(account_id, actor, request_key=request_key) as made:
         notice = form.instance
-        if notice.pk is None:
+        if notice._state.adding:
             notice.made_at, notice.made_by = made.now, made.actor.name
         elif (state := locked(notice.pk).state) != State.DRAFT:
             raise Refused(str(_NOW[state]))
@@ -125,7 +127,7 @@ def retry(
     notice_id: int,
     key: str | None = None,
     *,
-    what: tuple[Copy, ...] = FAILURES,
+    what: tuple[NoticeRecipient.State, ...] = FAILURES,
 ) -> str:
     """Try again those copies that are in a state of `what`, at the present addresses of their people."""
     states = (State.DONE, State.RUNNING, State.PAUSED)
@@ -163,7 +165,7 @@ def _go_on(notice: Notice) -> None:
     _tell_worker(notice.pk)
 
 
-def _record(made: Decision, notice: Notice, what: str, **details: object) -> None:
+def _record(made: Decision, notice: Notice, what: str, **details: Any) -> None:
     made.record(f"notice.{what}", subject=f"notice:{notice.pk}", after=notice.subject[:160], **details)
 
 

@@ -77,7 +77,7 @@ class Lane:
 
     def take_back(self) -> list[Claimed]:
         """Those that nobody began to hand over."""
-        found = []
+        found: list[Claimed] = []
         while True:
             try:
                 copy = self._todo.get_nowait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Case, CharField, Count, Q, QuerySet, Value, When
 
@@ -23,7 +24,7 @@ def addressed(notice: Notice) -> QuerySet[Person]:
     return people.filter(pk__in=members.values("person_id"))
 
 
-def with_way(people: QuerySet[Person], order: tuple[str, ...]) -> QuerySet[Person]:
+def with_way(people: QuerySet[Person], order: tuple[str, ...]) -> QuerySet[Any]:
     """Each person with `way`, the first channel of `order` that reaches them, or an empty one."""
     ways = [When(REACHED[channel], then=Value(channel)) for channel in order]
     return people.annotate(way=Case(*ways, default=Value(""), output_field=CharField()))
@@ -53,7 +54,7 @@ def reach(notice: Notice) -> Reach:
     return Reach(sum(numbers.values()), by_channel)
 
 
-def unreachable(notice: Notice) -> QuerySet[Person]:
+def unreachable(notice: Notice) -> QuerySet[Any]:
     """Those whom a notice would not reach, by name."""
     found = with_way(addressed(notice), notice.order).filter(way="")
     return found.order_by("name", "pk")

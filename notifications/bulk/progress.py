@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -98,7 +99,7 @@ def settle(notice_id: int, token: str, fates: Sequence[Fate], now: datetime) -> 
             cursor.executemany(_SETTLE, rows)
 
 
-def _row(fate: Fate, token: str, now: datetime, *, cancelled: bool) -> tuple[object, ...]:
+def _row(fate: Fate, token: str, now: datetime, *, cancelled: bool) -> tuple[Any, ...]:
     pending = fate.state == Copy.PENDING
     state = Copy.CANCELLED if pending and cancelled else fate.state
     ended = None if state == Copy.PENDING else now
@@ -110,7 +111,8 @@ def _row(fate: Fate, token: str, now: datetime, *, cancelled: bool) -> tuple[obj
 
 
 _SETTLE = (
-    f"UPDATE {NoticeRecipient._meta.db_table} SET state = %s, words = %s, ended_at = %s, due_at = %s, tries = %s"  # noqa: S608
+    f"UPDATE {NoticeRecipient._meta.db_table}"  # noqa: S608  (our own table)
+    " SET state = %s, words = %s, ended_at = %s, due_at = %s, tries = %s"
     " WHERE id = %s AND claim = %s AND state IN ('sending', 'unknown')"
 )
 

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from django.db.models import Count, Q
@@ -24,6 +25,7 @@ from notifications.bulk.models import Notice, NoticeRecipient
 from notifications.bulk.progress import Claimed, Fate
 from notifications.services.progress import keep_trying
 from notifications.services.sending import running_clock
+from notifications.transports import Rendered
 
 logger = logging.getLogger(__name__)
 Copy = NoticeRecipient.State
@@ -115,12 +117,12 @@ class _Slice:
                 lane.close()
         return self._end()
 
-    def _render(self, channel: str) -> Callable[[Claimed], texts.Rendered]:
+    def _render(self, channel: str) -> Callable[[Claimed], Rendered]:
         notice, name = self.notice, self.notice.account.name
         return lambda copy: texts.render(notice, name, channel, copy.address, copy.id)
 
     def _claim(self) -> int:
-        """Give the lanes work while there is time; afterwards take back what nobody began. How many claimed."""
+        """Give the lanes work while there is time; then take back what nobody began. How many claimed."""
         claimed = 0
         stopping = time.monotonic() >= self.until
         for lane in self.lanes:
@@ -128,7 +130,7 @@ class _Slice:
                 self._put_back(lane.take_back())
             # Not for a few: each claim is a commit.
             elif (room := lane.room) and room >= lane.alive:
-                copies = keep_trying(lambda lane=lane, room=room: self._claimed(lane, room))
+                copies = keep_trying(partial(self._claimed, lane, room))
                 lane.dry = len(copies) < room
                 self.held += len(copies)
                 claimed += len(copies)

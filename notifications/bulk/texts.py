@@ -9,7 +9,7 @@ from notifications.transports import Rendered
 
 
 def render(notice: Notice, account_name: str, channel: str, to: str = "", copy_id: int = 0) -> Rendered:
-    """One copy by one channel. Its id stays the same when it is tried again: mailboxes may know it by that."""
+    """One copy by one channel. Its id stays the same when it is tried again: mailboxes know it by that."""
     text, subject = notice.sms_text.strip(), ""
     if channel == "email":
         sent_by = _("This notice was sent by %(account)s.") % {"account": account_name}

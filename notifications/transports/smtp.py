@@ -42,7 +42,8 @@ def send(message: Rendered) -> str:
 @contextmanager
 def kept_open() -> Iterator[None]:
     """While inside, this thread's messages share a connection. Each still has its own result."""
-    with closing(_Line()) as _thread.line:
+    with closing(_Line()) as line:
+        _thread.line = line
         try:
             yield
         finally:
