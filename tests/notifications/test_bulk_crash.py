@@ -11,7 +11,6 @@ from pathlib import Path
 import django_rq
 import pytest
 from django.utils import timezone
-from rq import SimpleWorker
 
 from accounts.models import Account
 from accounts.services import SCHEDULER
@@ -110,5 +109,6 @@ def test_a_worker_of_the_queue_sends_it(account: Account, write: Write, mail_rel
     add_person(account, 1)
     notice = write()
     decisions.start(account.pk, SCHEDULER, notice.pk)
-    assert django_rq.get_worker("bulk", worker_class=SimpleWorker).work(burst=True, logging_level="WARNING")
+    worker = django_rq.get_worker("bulk", worker_class="rq.worker.SimpleWorker")
+    assert worker.work(burst=True, logging_level="WARNING")
     assert fates(notice) == {"sent": 1}
