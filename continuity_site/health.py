@@ -56,7 +56,7 @@ def _database() -> str:
 
 def _monitors(now: datetime) -> str:
     """Failed when an active monitor has not been judged for three of its windows."""
-    active = Monitor.objects.filter(active=True)
+    active = Monitor.objects.watching()
     for since, made, seconds in active.values_list("judged_until", "account__created_at", "window_seconds"):
         if now - (since or made) > OVERDUE_WINDOWS * timedelta(seconds=seconds) + GRACE:
             return FAILED

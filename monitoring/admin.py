@@ -14,7 +14,7 @@ class MonitorAdmin(admin.ModelAdmin[Monitor]):
     list_filter = ("active",)
     list_select_related = ("account", "route")
     filter_horizontal = ("contacts",)
-    readonly_fields = ("counter", "judged_until")
+    readonly_fields = ("counter", "judged_until", "sink")
 
 
 class _ReadOnly:

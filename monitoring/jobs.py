@@ -15,4 +15,6 @@ def tick() -> None:
 
 
 def _judge() -> None:
-    services.judge_due(timezone.now())
+    now = timezone.now()
+    services.read_arrivals()
+    services.judge_due(now)

@@ -10,14 +10,29 @@ from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
 from accounts.models import Account, Contact, TimeZoneField
-from delivery.models import Route
+from delivery.models import Route, SinkRoute
 from monitoring.rules import (
     HIGH_SENSITIVITY,
     HIGHEST_THRESHOLD,
+    LATENCY_SECONDS,
+    LONGEST_LATENCY,
     LOW_SENSITIVITY,
     LOWEST_THRESHOLD,
     MEDIUM_SENSITIVITY,
+    SHORTEST_LATENCY,
 )
+
+_SOMETHING = Q(route__isnull=False) | ~Q(outbound_host="")
+
+
+class MonitorQuerySet(models.QuerySet["Monitor"]):
+    def watching(self) -> MonitorQuerySet:
+        """Those that are on and have something to judge."""
+        return self.filter(_SOMETHING, active=True)
+
+    def not_watching(self) -> MonitorQuerySet:
+        """Those that are off, or whose route was removed and that have no other check."""
+        return self.filter(Q(active=False) | ~_SOMETHING)
 
 
 class Monitor(models.Model):
@@ -25,12 +40,47 @@ class Monitor(models.Model):
 
     HIGH, MEDIUM, LOW = HIGH_SENSITIVITY, MEDIUM_SENSITIVITY, LOW_SENSITIVITY
 
+    class Tls(models.TextChoices):
+        """All encrypted, for a password travels."""
+
+        VERIFIED = "verified", _("STARTTLS, certificate verified")
+        REQUIRED = "required", _("STARTTLS, any certificate")
+        IMPLICIT_VERIFIED = "implicit-ok", _("TLS from the start, certificate verified")
+        IMPLICIT = "implicit", _("TLS from the start, any certificate")
+
     account = models.ForeignKey(Account, models.CASCADE, related_name="monitors")
     description = models.CharField(max_length=120)
     notes = models.CharField(max_length=500, blank=True)
     time_zone = TimeZoneField()
+    inbound = models.BooleanField(default=True, editable=False, help_text=_("It has an inbound check."))
     route = models.ForeignKey(
-        Route, models.PROTECT, related_name="monitors", help_text=_("The inbound check.")
+        Route,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="monitors",
+        help_text=_("The inbound check. Gone although there is one: the route was removed."),
+    )
+    outbound_host = models.CharField(
+        _("submission server"), max_length=253, blank=True, help_text=_("The outbound check. Empty: none.")
+    )
+    outbound_port = models.PositiveIntegerField(
+        _("submission port"), default=587, validators=[MinValueValidator(1), MaxValueValidator(65535)]
+    )
+    outbound_tls = models.CharField(_("encryption"), max_length=12, choices=Tls, default=Tls.VERIFIED)
+    outbound_username = models.CharField(_("user name of the mailbox"), max_length=255, blank=True)
+    outbound_sender = models.EmailField(
+        _("address of the mailbox"), blank=True, help_text=_("Empty: the user name is the address.")
+    )
+    outbound_sealed_password = models.TextField(blank=True, editable=False)
+    outbound_latency_seconds = models.PositiveSmallIntegerField(
+        _("acceptable latency in seconds"),
+        default=LATENCY_SECONDS,
+        validators=[MinValueValidator(SHORTEST_LATENCY), MaxValueValidator(LONGEST_LATENCY)],
+        help_text=_("A probe that takes longer from here through the mail server to the gateway is late."),
+    )
+    sink = models.OneToOneField(
+        SinkRoute, models.SET_NULL, null=True, blank=True, editable=False, related_name="monitor"
     )
     threshold = models.PositiveSmallIntegerField(
         default=MEDIUM,
@@ -43,16 +93,36 @@ class Monitor(models.Model):
     counter = models.PositiveSmallIntegerField(default=0, editable=False)
     judged_until = models.DateTimeField(null=True, blank=True, editable=False)
 
+    objects = MonitorQuerySet.as_manager()
+
     class Meta(TypedModelMeta):
         constraints = [models.UniqueConstraint(fields=["account", "description"], name="monitor_name_once")]
 
     def __str__(self) -> str:
         return self.description
 
+    @property
+    def has_inbound(self) -> bool:
+        return self.route_id is not None
+
+    @property
+    def has_outbound(self) -> bool:
+        return bool(self.outbound_host)
+
+    @property
+    def route_removed(self) -> bool:
+        """Whether the route of its inbound check was deleted."""
+        return self.inbound and self.route_id is None
+
+    @property
+    def watches(self) -> bool:
+        """Whether it is on and has something to judge."""
+        return self.active and (self.has_inbound or self.has_outbound)
+
     def clean(self) -> None:
         """Raise ValidationError unless the route is an inbound one of the monitor's own account."""
         super().clean()
-        route = Route.objects.filter(pk=self.route_id).first()
+        route = self.route
         if route and route.account_id != self.account_id:
             raise ValidationError({"route": _("This route belongs to another account.")})
         if route and route.kind != Route.Kind.INBOUND:
@@ -60,8 +130,17 @@ class Monitor(models.Model):
 
 
 class Probe(models.Model):
-    """An active check of a route (connect, EHLO, STARTTLS, RCPT) made for one window without traffic."""
+    """An active check made in one window. What it came to is for `monitoring.rules` to say.
 
+    Inbound: of a route without traffic, up to RCPT. Outbound: a message handed in at the mail server, which
+    has made its round when it arrives at the gateway; `ok` then says that the mail server took it.
+    """
+
+    class Kind(models.TextChoices):
+        INBOUND = "inbound", _("Inbound")
+        OUTBOUND = "outbound", _("Outbound round trip")
+
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.INBOUND)
     monitor = models.ForeignKey(Monitor, models.CASCADE, related_name="probes")
     window_start = models.DateTimeField()
     started_at = models.DateTimeField()
@@ -70,13 +149,17 @@ class Probe(models.Model):
     host = models.CharField(max_length=260, blank=True)
     stage = models.CharField(max_length=12, blank=True)
     reply = models.TextField(blank=True)
+    nonce = models.CharField(
+        max_length=32, blank=True, help_text=_("Of an outbound probe: makes it one of a kind.")
+    )
+    arrived_at = models.DateTimeField(null=True, blank=True, help_text=_("When the gateway took it."))
     claim = models.UUIDField(
         null=True, editable=False, help_text=_("Whoever wrote the row makes the probe: this says who it was.")
     )
 
     class Meta(TypedModelMeta):
         constraints = [
-            models.UniqueConstraint(fields=["monitor", "window_start"], name="one_probe_per_window")
+            models.UniqueConstraint(fields=["monitor", "kind", "window_start"], name="one_probe_per_window")
         ]
 
     def __str__(self) -> str:
@@ -102,7 +185,7 @@ class Window(models.Model):
     )
     deliveries = models.PositiveIntegerField(default=0, help_text=_("Successful deliveries in the window."))
     failures = models.PositiveIntegerField(default=0, help_text=_("Host failures of real deliveries."))
-    source = models.CharField(max_length=12, blank=True, help_text=_("What decided: delivery or probe."))
+    source = models.CharField(max_length=12, blank=True, help_text=_("What decided, a `rules.Source`."))
     reply = models.TextField(blank=True, help_text=_("The words of the server that decided."))
 
     class Meta(TypedModelMeta):

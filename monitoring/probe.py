@@ -14,7 +14,9 @@ from functools import cache
 
 import aiosmtplib
 
+from delivery.courier.auth import sign_in
 from delivery.courier.words import reason
+from delivery.services.claims import Host
 
 # Sockets open at once. The probes beyond that wait; one that begins too late counts as not made.
 AT_ONCE = 400
@@ -24,22 +26,11 @@ _GOODBYE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Host:
-    """`tls` is `opportunistic`, `required` or `verified`, as in delivery.RouteHost."""
-
-    name: str
-    port: int
-    tls: str
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.port}"
-
-
-@dataclass(frozen=True)
 class Plan:
     """One probe to make: the hosts in order of preference, whom to ask for, and the limit in seconds.
 
     `strict`: a refusal of the recipient is a failure, as the route is suspected of refusing everybody.
+    With a `letter` it is an outbound probe: that message is handed in, from `sender`.
     """
 
     key: int
@@ -48,6 +39,8 @@ class Plan:
     limit: float
     our_name: str
     strict: bool = False
+    sender: str = ""
+    letter: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -129,13 +122,17 @@ class _Session:
 
     def __init__(self, plan: Plan, host: Host, seconds: float, tls: bool) -> None:
         self.plan, self.host, self.tls, self.stage = plan, host, tls, "connect"
+        self.implicit = host.tls.startswith("implicit")
+        self.seconds = seconds
         self.talking = False  # it answered to the end, so a goodbye is due
         self.client = aiosmtplib.SMTP(
-            hostname=host.name,
+            hostname=host.hostname,
             port=host.port,
             local_hostname=plan.our_name,
             timeout=max(seconds, 0.01) + 1,  # ours is the one that rings
             start_tls=False,
+            use_tls=self.implicit,
+            tls_context=_context(host.tls == "implicit-ok") if self.implicit else None,
         )
 
     def outcome(self, ok: bool, reply: str) -> Outcome:
@@ -149,8 +146,15 @@ class _Session:
             self.stage = "banner"
             raise
         await self._greet()
-        if self.tls:
+        if self.tls and not self.implicit:
             await self._starttls()
+        if self.host.username:
+            self.stage = "auth"
+            await sign_in(self.client, self.host, self.seconds)
+        return await (self._hand_in() if self.plan.letter else self._ask())
+
+    async def _ask(self) -> str:
+        """Whether it takes mail for the recipient."""
         await self._mail()
         self.stage = "rcpt"
         encoding = "ascii" if self.plan.recipient.isascii() else "utf-8"
@@ -161,6 +165,18 @@ class _Session:
             if self.plan.strict or is_host_failure(refused.code, refused.message):
                 raise
             return f"{refused.code} {refused.message}"
+        self.talking = True
+        return f"{response.code} {response.message}"
+
+    async def _hand_in(self) -> str:
+        """Send the letter. What became of it shows at its destination, so no bounce is wanted (RFC 3461)."""
+        self.stage = "mail"
+        await self.client.mail(self.plan.sender)
+        self.stage = "rcpt"
+        options = ["NOTIFY=NEVER"] if self.client.supports_extension("dsn") else []
+        await self.client.rcpt(self.plan.recipient, options=options)
+        self.stage = "data"
+        response = await self.client.data(self.plan.letter)
         self.talking = True
         return f"{response.code} {response.message}"
 
@@ -203,6 +219,9 @@ class _Session:
         except (aiosmtplib.SMTPException, OSError):
             pass  # the answer is known; how it says goodbye does not matter
         finally:
+            transport = self.client.transport
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()  # TLS would wait for the other side's goodbye
             self.client.close()
 
 

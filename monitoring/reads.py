@@ -10,6 +10,7 @@ from django.db.models import F
 from django.utils.translation import gettext as _
 
 from monitoring.models import Monitor, Outage, Window
+from monitoring.rules import Source
 
 DOTS = 30
 
@@ -50,14 +51,19 @@ def evidence_sentence(window: Window | None) -> str:
     if window is None:
         return _("Nothing judged yet.")
     if window.verdict == Window.Verdict.UNKNOWN:
-        return _("Not known: monitoring did not run.") if not window.reply else window.reply
+        ours = window.source == Source.LOCAL
+        return _("Not known: a fault of our own.") if ours else _("Not known: monitoring did not run.")
     if window.verdict == Window.Verdict.QUIET:
-        return _("Nothing to judge.")
+        return _("Nothing to judge.") if window.step else _("Nothing to judge yet.")
     if window.verdict == Window.Verdict.FAILURE:
-        if window.source == "probe":
+        if window.source == Source.PROBE:
             return _("The probe of the mail server failed.")
+        if window.source == Source.ROUND_TRIP:
+            return _("The round-trip probe failed: mail does not leave.")
         return _("Deliveries to the mail server failed.")
-    if window.source == "probe":
+    if window.source == Source.ROUND_TRIP:
+        return _("The round-trip probe came back in time.")
+    if window.source == Source.PROBE:
         if window.step == 0:
             return _("The probe was answered, but mail still waits: only a delivery counts.")
         return _("No mail in this window; the mail server answered the probe.")

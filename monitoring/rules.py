@@ -21,6 +21,8 @@ GRACE = timedelta(seconds=1)
 # What happened longer ago is not judged any more, it stays unknown: nobody is alerted about last week.
 CATCH_UP = timedelta(days=1)
 KEEP_WINDOWS = timedelta(days=90)
+# From handing in a round-trip probe until it is back at the gateway, unless the monitor says otherwise.
+LATENCY_SECONDS, SHORTEST_LATENCY, LONGEST_LATENCY = 120, 5, 3600
 
 
 class Verdict(StrEnum):
@@ -33,6 +35,8 @@ class Verdict(StrEnum):
 class Source(StrEnum):
     DELIVERY = "delivery"
     PROBE = "probe"
+    ROUND_TRIP = "round_trip"
+    LOCAL = "local"
     NOTHING = ""
 
 
@@ -46,13 +50,57 @@ class ProbeResult:
 
 
 @dataclass(frozen=True)
+class RoundTrip:
+    """A probe that was handed in at the mail server, to come back through the gateway.
+
+    `taken`: whether the mail server took it, at `finished_at`; None while nobody knows.
+    """
+
+    started_at: datetime
+    finished_at: datetime | None = None
+    taken: bool | None = None
+    reply: str = ""
+    arrived_at: datetime | None = None
+
+    def result(self, latency: timedelta) -> ProbeResult | None:
+        """What it came to, and when that was certain; None when nobody will ever know.
+
+        It is a failure at the instant at which it could not be handed in, or became late.
+        """
+        late_at = self.started_at + latency
+        if self.arrived_at and self.arrived_at <= late_at:
+            return ProbeResult(self.arrived_at, True, f"{self._seconds(self.arrived_at)} s on its way")
+        if self.taken is False and self.finished_at:
+            return ProbeResult(self.finished_at, False, self.reply)
+        if self.taken is None:
+            return None
+        return ProbeResult(late_at, False, self._words(latency))
+
+    def is_under_way(self, at: datetime, latency: timedelta) -> bool:
+        """Whether at this instant nobody could say yet what it came to."""
+        result = self.result(latency)
+        return self.started_at < at <= (result.at if result else self.started_at + latency)
+
+    def _words(self, latency: timedelta) -> str:
+        said = f" The mail server had said: {self.reply}" if self.reply else ""
+        if self.arrived_at:
+            took = self._seconds(self.arrived_at)
+            return f"The probe took {took} s to arrive, more than {latency.seconds} s.{said}"
+        return f"The probe did not arrive within {latency.seconds} s.{said}"
+
+    def _seconds(self, until: datetime) -> int:
+        return round((until - self.started_at).total_seconds())
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that one window is judged by.
 
     `mail_waits`: mail waits after a real attempt failed and none succeeded since. `paused`: inbound
     deliveries were held back, so there were no real attempts to wait for. `looked`: monitoring ran and
     could have noticed. `local_fault`: the fault was our own, in words; the window then says nothing
-    about the mail server.
+    about the mail server. `inbound`, `outbound`: which checks the monitor has. `round_trip` is the last
+    result of the outbound check in the window; `under_way`: a probe was on its way at the window's end.
     """
 
     deliveries: int = 0
@@ -65,6 +113,10 @@ class Evidence:
     paused: bool = False
     looked: bool = True
     local_fault: str = ""
+    inbound: bool = True
+    outbound: bool = False
+    round_trip: ProbeResult | None = None
+    under_way: bool = False
 
     @property
     def only_deliveries_count_down(self) -> bool:
@@ -130,9 +182,24 @@ def complete_windows(
 
 
 def judge(evidence: Evidence) -> Judgement:
-    """What a window with this evidence means for the counter."""
+    """What a window with this evidence means for the counter: of its checks, the one that says the worst."""
     if evidence.local_fault:
-        return Judgement(Verdict.UNKNOWN, 0, reply=evidence.local_fault)
+        return Judgement(Verdict.UNKNOWN, 0, Source.LOCAL, evidence.local_fault)
+    found = [_judge_inbound(evidence)] if evidence.inbound else []
+    found += [_judge_outbound(evidence)] if evidence.outbound else []
+    return max(found, key=lambda one: one.step, default=Judgement(Verdict.UNKNOWN, 0))
+
+
+def _judge_outbound(evidence: Evidence) -> Judgement:
+    trip = evidence.round_trip
+    if trip is None:
+        return Judgement(Verdict.QUIET if evidence.under_way else Verdict.UNKNOWN, 0)
+    if trip.ok:
+        return Judgement(Verdict.SUCCESS, -1, Source.ROUND_TRIP, trip.reply)
+    return Judgement(Verdict.FAILURE, +1, Source.ROUND_TRIP, trip.reply)
+
+
+def _judge_inbound(evidence: Evidence) -> Judgement:
     probe = evidence.probe
     idle_success = bool(probe and probe.ok and evidence.only_deliveries_count_down)
     found: list[tuple[datetime, bool, Source, str]] = []

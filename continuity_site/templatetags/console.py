@@ -144,7 +144,7 @@ def dots(monitor: Monitor) -> list[bool]:
 def overdue(monitor: Monitor) -> bool:
     """Whether nobody judged the monitor for two windows and a minute: silence must be noticed."""
     until, limit = monitor.judged_until, timedelta(seconds=2 * monitor.window_seconds + 60)
-    return monitor.active and until is not None and timezone.now() - until > limit
+    return monitor.watches and until is not None and timezone.now() - until > limit
 
 
 @register.filter

@@ -12,8 +12,8 @@ from accounts.models import MailDomain, Person
 from delivery.gateway.addresses import Mailbox, domain_key
 from delivery.gateway.batches import Batcher
 from delivery.gateway.refusal import Refusal
-from delivery.models import KnownRecipient, NextHop, Route
-from delivery.services import ensure_next_hop
+from delivery.models import KnownRecipient, NextHop, Route, SinkRoute
+from delivery.services import ensure_next_hop, sinks
 
 FOUND_SECONDS = 5.0
 NOT_FOUND_SECONDS = 2.0
@@ -37,6 +37,7 @@ class Destination:
     smtputf8: bool
     domain: str
     outbound: bool = False
+    sink_id: int = 0  # one of our own addresses: its mail is filed there
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,9 @@ class Directory:
             if (found := domains.get(domain)) and found.policy == MailDomain.Policy.KNOWN
             for form in _forms(local)
         )
+        own = _sinks(questions)
         return [
-            self._offered() if question == _SIZE else _answer(question, domains, known)
+            self._offered() if question == _SIZE else own.get(question) or _answer(question, domains, known)
             for question in questions
         ]
 
@@ -143,6 +145,18 @@ def _answer(
     if not accepted:
         return Refusal(UNKNOWN)
     return domain.destination or Refusal(NO_ROUTE)
+
+
+def _sinks(questions: Sequence[Question]) -> dict[Question, Destination]:
+    """Those that are addresses of the gateway itself."""
+    wanted = [f"{local}@{domain}" for local, domain in questions if local.startswith(sinks.PREFIX)]
+    if not wanted:
+        return {}
+    found = {}
+    for sink in SinkRoute.objects.filter(address__in=wanted):
+        local, _, domain = sink.address.rpartition("@")
+        found[local, domain] = Destination(sink.account_id, 0, sinks.LARGEST, True, domain, sink_id=sink.pk)
+    return found
 
 
 def _domains(names: set[str]) -> dict[str, _Domain]:

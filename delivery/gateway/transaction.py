@@ -121,7 +121,7 @@ class Transaction:
                 raise Refusal(TOO_LARGE)
             self.smallest_offer = min(self.smallest_offer, to.offered_size)
         self.recipients.setdefault(
-            address, (to.account_id, NewRecipient(address, to.next_hop_id, notify, orcpt))
+            address, (to.account_id, NewRecipient(address, to.next_hop_id, notify, orcpt, to.sink_id))
         )
 
     def parcel(

@@ -9,6 +9,7 @@ from delivery.models.queue import Attempt, Recipient, RecipientQuerySet
 from delivery.models.route_tests import RouteTest
 from delivery.models.routes import NextHop, Route, RouteHost
 from delivery.models.settings import DeliverySettings, SubmissionUser
+from delivery.models.sinks import SinkMail, SinkRoute
 
 __all__ = [
     "Attempt",
@@ -29,5 +30,7 @@ __all__ = [
     "RouteHost",
     "RouteTest",
     "SenderKey",
+    "SinkMail",
+    "SinkRoute",
     "SubmissionUser",
 ]

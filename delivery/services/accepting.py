@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
@@ -12,16 +12,21 @@ from django.utils import timezone
 from delivery.models import DeliverySettings, Message, MessageContent, NextHop, Recipient, Route
 from delivery.reads import running_now
 from delivery.services.bulk import Row, Table, stored
+from delivery.services.sinks import file_mail
 
 
 @dataclass(frozen=True, slots=True)
 class NewRecipient:
-    """One RCPT. `notify` and `orcpt` are as the client gave them (RFC 3461)."""
+    """One RCPT. `notify` and `orcpt` are as the client gave them (RFC 3461).
+
+    With a `sink_id` it is one of the gateway's own addresses: filed there, it goes over no next hop.
+    """
 
     address: str
     next_hop_id: int
     notify: str = ""
     orcpt: str = ""
+    sink_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,12 @@ def accept(messages: Sequence[NewMessage], *, now: datetime | None = None) -> No
     Whatever the database raises passes through, and then nothing of the batch is stored.
     """
     now = now or timezone.now()
+    sunk = [(to.sink_id, bytes(one.data)) for one in messages for to in one.recipients if to.sink_id]
+    if sunk:
+        messages = _without_sinks(messages)
     with transaction.atomic():
+        if sunk:
+            file_mail(sunk, now)
         expiries = {
             account_id: stored(_expiry(account_id, now)) for account_id in {m.account_id for m in messages}
         }
@@ -74,6 +84,12 @@ def accept(messages: Sequence[NewMessage], *, now: datetime | None = None) -> No
             for pk, message in pairs
             for recipient in message.recipients
         )
+
+
+def _without_sinks(messages: Sequence[NewMessage]) -> list[NewMessage]:
+    """What is left to deliver."""
+    rest = [replace(one, recipients=[to for to in one.recipients if not to.sink_id]) for one in messages]
+    return [one for one in rest if one.recipients]
 
 
 _MESSAGES = Table(

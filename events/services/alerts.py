@@ -159,10 +159,11 @@ def _take(step: _Step, decided: Decision, facts: dict[str, object], interval: ti
 def _is_told(step: _Step) -> bool:
     """Whether the end is worth a notice: the contact was alerted, and it is the end of the outage.
 
-    When the monitor was switched off, its outage is closed too; that the server is back nobody knows.
+    When the monitor was switched off or lost its route, its outage is closed too; that the server is back
+    nobody knows.
     """
     alerted = step.stream is not None and step.stream.slot > 0
-    return alerted and step.contact.active and step.outage.monitor.active
+    return alerted and step.contact.active and step.outage.monitor.watches
 
 
 def _facts(decided: Decision) -> dict[str, object]:

@@ -3,5 +3,6 @@
 from monitoring.services.housekeeping import delete_old
 from monitoring.services.judging import judge_due
 from monitoring.services.probing import probe_due
+from monitoring.services.roundtrips import ensure_sink, read_arrivals
 
-__all__ = ["delete_old", "judge_due", "probe_due"]
+__all__ = ["delete_old", "ensure_sink", "judge_due", "probe_due", "read_arrivals"]

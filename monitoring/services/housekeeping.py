@@ -45,7 +45,7 @@ def forget_the_future(now: datetime) -> int:
     """
     ahead = [
         monitor
-        for monitor in Monitor.objects.filter(active=True, judged_until__gt=now + CLOCKS_DIFFER)
+        for monitor in Monitor.objects.watching().filter(judged_until__gt=now + CLOCKS_DIFFER)
         if monitor.judged_until and monitor.judged_until > now + timedelta(seconds=monitor.window_seconds)
     ]
     for monitor in ahead:
@@ -62,24 +62,27 @@ def forget_the_future(now: datetime) -> int:
 
 
 def reset_switched_off(now: datetime) -> int:
-    """Forget the counters of monitors that are switched off, and close their outages: nobody watches them.
+    """Forget the counters of monitors that are off or have nothing to watch, and close their outages.
 
-    Switched on again, a monitor starts from 0. Returns how many monitors were reset.
+    A monitor that watches again starts from 0. Returns how many monitors were reset.
     """
-    off = Monitor.objects.filter(active=False, judged_until__isnull=False)
+    off = Monitor.objects.not_watching().filter(judged_until__isnull=False)
     accounts = set(off.values_list("account_id", flat=True))
     reset = 0
     for account_id in accounts:
         with decision(account_id, SCHEDULER, now=now) as taken:
             mine = list(off.filter(account_id=account_id).values_list("pk", flat=True))
-            for outage in Outage.objects.filter(monitor_id__in=mine, closed_at=None):
+            lasting = Outage.objects.filter(monitor_id__in=mine, closed_at=None).select_related("monitor")
+            for outage in lasting:
                 Outage.objects.filter(pk=outage.pk).update(closed_at=max(outage.opened_at, now))
                 taken.record(
                     "outage.closed",
                     subject=f"outage:{outage.pk}",
                     before="open",
                     after="closed",
-                    reason="The monitor was switched off.",
+                    reason="Its route was removed."
+                    if outage.monitor.active
+                    else "The monitor was switched off.",
                     monitor=outage.monitor_id,
                 )
             reset += off.filter(pk__in=mine).update(counter=0, judged_until=None)

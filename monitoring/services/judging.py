@@ -15,11 +15,20 @@ from delivery import reads
 from delivery.models import Pause, RouteHost
 from monitoring import rules
 from monitoring.models import Monitor, Outage, Probe, Window
-from monitoring.services import housekeeping
+from monitoring.services import housekeeping, roundtrips
 
 # Monitors judged with one set of queries.
 BATCH = 500
-_MUTABLE = ("account_id", "route_id", "window_seconds", "threshold", "counter", "judged_until")
+_MUTABLE = (
+    "account_id",
+    "route_id",
+    "outbound_host",
+    "outbound_latency_seconds",
+    "window_seconds",
+    "threshold",
+    "counter",
+    "judged_until",
+)
 
 
 @dataclass(frozen=True)
@@ -60,12 +69,12 @@ def judge_due(now: datetime) -> int:
 
 
 def _active() -> QuerySet[Monitor]:
-    return Monitor.objects.filter(active=True, judged_until__isnull=False).only(*_MUTABLE).order_by("pk")
+    return Monitor.objects.watching().filter(judged_until__isnull=False).only(*_MUTABLE).order_by("pk")
 
 
 def _begin_new(now: datetime) -> None:
     """A monitor that was switched on is judged from the window on that is running then."""
-    fresh = Monitor.objects.filter(active=True, judged_until=None)
+    fresh = Monitor.objects.watching().filter(judged_until=None)
     for seconds in set(fresh.values_list("window_seconds", flat=True)):
         fresh.filter(window_seconds=seconds).update(judged_until=rules.window_start(now, seconds))
 
@@ -93,19 +102,23 @@ class _Known:
     failed_mail: set[int]
     probeable: set[int]
     pauses: dict[int, list[Pause]]
+    trips: dict[int, roundtrips.Trips]
 
     @classmethod
     def of(cls, monitors: Sequence[Monitor], now: datetime) -> _Known:
         windows = {monitor.pk: list(_complete(monitor, now)) for monitor in monitors}
         since = max(min(found[0][0] for found in windows.values()), now - rules.CATCH_UP - timedelta(hours=1))
         until = max(found[-1][1] for found in windows.values())
-        routes = {monitor.route_id for monitor in monitors}
+        routes = {monitor.route_id for monitor in monitors if monitor.route_id}
         seen: dict[tuple[int, int, datetime], reads.Evidence] = {}
         for seconds in {monitor.window_seconds for monitor in monitors}:
-            own = {monitor.route_id for monitor in monitors if monitor.window_seconds == seconds}
+            like = [monitor for monitor in monitors if monitor.window_seconds == seconds]
+            own = {monitor.route_id for monitor in like if monitor.route_id}
             found = reads.evidence_by_window(own, seconds, rules.window_start(since, seconds), until)
             seen |= {(route_id, seconds, start): evidence for (route_id, start), evidence in found.items()}
-        probes = Probe.objects.filter(monitor__in=monitors, window_start__gte=since, window_start__lt=until)
+        probes = Probe.objects.filter(
+            kind=Probe.Kind.INBOUND, monitor__in=monitors, window_start__gte=since, window_start__lt=until
+        )
         return cls(
             now=now,
             seen=seen,
@@ -113,12 +126,13 @@ class _Known:
             failed_mail=reads.routes_with_failed_mail(routes),
             probeable=set(RouteHost.objects.filter(route_id__in=routes).values_list("route_id", flat=True)),
             pauses=_pauses({monitor.account_id for monitor in monitors}, since, until),
+            trips=roundtrips.of_monitors(monitors, since, until),
         )
 
     def evidence(self, monitor: Monitor, start: datetime, end: datetime) -> rules.Evidence:
         if end - start != timedelta(seconds=monitor.window_seconds):
             return rules.Evidence(looked=False)  # a gap, or what is left after the window length changed
-        real = self.seen.get((monitor.route_id, monitor.window_seconds, start), reads.Evidence())
+        real = self.seen.get((monitor.route_id or 0, monitor.window_seconds, start), reads.Evidence())
         probe = self.probes.get((monitor.pk, start))
         result = (
             rules.ProbeResult(probe.finished_at, bool(probe.ok), probe.reply)
@@ -126,6 +140,7 @@ class _Known:
             else None
         )
         # Without a host there is nothing to look at; else a window without a probe was not looked at.
+        trips = self.trips.get(monitor.pk)
         in_time = self.now - end < timedelta(seconds=max(rules.PROBE_LIMIT_SECONDS, monitor.window_seconds))
         return rules.Evidence(
             deliveries=real.deliveries,
@@ -140,6 +155,10 @@ class _Known:
                 for pause in self.pauses.get(monitor.account_id, ())
             ),
             looked=result is not None or (monitor.route_id not in self.probeable and in_time),
+            inbound=monitor.has_inbound,
+            outbound=monitor.has_outbound,
+            round_trip=trips.result_in(start) if trips else None,
+            under_way=bool(trips and trips.under_way(end)),
         )
 
     def still_probing(self, monitor: Monitor, start: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""Probes for windows without traffic: claimed by a row, made outside any transaction, recorded."""
+"""Probes: claimed by a row, made outside any transaction, recorded. `roundtrips` plans the outbound ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from django.db.models.functions import Coalesce, Concat
 from accounts.models import MailDomain, Person
 from delivery import reads
 from delivery.models import KnownRecipient, NextHop, RouteHost
+from delivery.services.claims import Host, host_of
 from monitoring import rules
 from monitoring.models import Monitor, Probe
-from monitoring.probe import Host, Outcome, Plan, probe_all
+from monitoring.probe import Outcome, Plan, probe_all
+from monitoring.services import roundtrips
 
 # How often, in seconds, a caller that waits for slow probes gets something else done.
 MEANWHILE_SECONDS = 1.0
@@ -27,12 +29,13 @@ Result = tuple[Plan, Outcome, float]
 
 
 def probe_due(now: datetime, meanwhile: Callable[[], object] | None = None) -> int:
-    """Probe the route of each active monitor whose present window is half over and saw no real attempt.
+    """Probe the route of each monitor whose present window is half over and saw no real attempt, and send
+    the round-trip probe of each monitor whose present window has none.
 
     Returns how many probes were made: all at the same time, within a minute altogether. While they are
     under way `meanwhile` is called every second. Twice at once does no harm: each window is claimed once.
     """
-    plans = _claim(now)
+    plans = _claim(now) + roundtrips.claim(now)
     if not plans:
         return 0
     began = time.monotonic()
@@ -74,7 +77,7 @@ def _claim(now: datetime) -> list[Plan]:
     idle = _idle(_half_over(now), now)
     hosts: dict[int, list[Host]] = {}
     for host in RouteHost.objects.filter(route_id__in={monitor.route_id for monitor, _start in idle}):
-        hosts.setdefault(host.route_id, []).append(Host(host.hostname, host.port, host.tls))
+        hosts.setdefault(host.route_id, []).append(host_of(host))
     idle = [(monitor, start) for monitor, start in idle if monitor.route_id in hosts]
     if not idle:
         return []
@@ -92,7 +95,7 @@ def _claim(now: datetime) -> list[Plan]:
     return [
         Plan(
             key=probe.pk,
-            hosts=hosts[probe.monitor.route_id],
+            hosts=hosts.get(probe.monitor.route_id or 0, ()),
             recipient=recipients.get(probe.monitor.account_id) or "postmaster",
             limit=rules.probe_limit(probe.monitor.window_seconds),
             our_name=settings.GATEWAY_NAME,
@@ -104,7 +107,9 @@ def _claim(now: datetime) -> list[Plan]:
 
 def _half_over(now: datetime) -> list[tuple[Monitor, datetime]]:
     """The active monitors in the second half of their window, with its start."""
-    monitors = Monitor.objects.filter(active=True).only("account_id", "route_id", "window_seconds")
+    monitors = Monitor.objects.filter(active=True, route__isnull=False).only(
+        "account_id", "route_id", "window_seconds"
+    )
     starts = [(monitor, rules.window_start(now, monitor.window_seconds)) for monitor in monitors]
     return [
         (monitor, start) for monitor, start in starts if rules.half_over(start, monitor.window_seconds, now)
@@ -117,13 +122,16 @@ def _idle(monitors: list[tuple[Monitor, datetime]], now: datetime) -> list[tuple
         return []
     probed = set(
         Probe.objects.filter(
-            monitor__active=True, window_start__gte=min(start for _monitor, start in monitors)
+            kind=Probe.Kind.INBOUND,
+            monitor__active=True,
+            window_start__gte=min(start for _monitor, start in monitors),
         ).values_list("monitor_id", "window_start")
     )
     monitors = [(monitor, start) for monitor, start in monitors if (monitor.pk, start) not in probed]
     busy: set[tuple[int, int]] = set()
     for seconds in {monitor.window_seconds for monitor, _start in monitors}:
-        routes = {monitor.route_id for monitor, _start in monitors if monitor.window_seconds == seconds}
+        own = [monitor for monitor, _start in monitors if monitor.window_seconds == seconds]
+        routes = {monitor.route_id for monitor in own if monitor.route_id}
         seen = reads.evidence_by_window(
             routes, seconds, rules.window_start(now, seconds), now + timedelta(seconds=1)
         )

@@ -47,6 +47,7 @@ def make_world(slug: str = "acme") -> World:
 
 def mail_waits(world: World, number: int, since: datetime) -> NextHop:
     """So many messages for the monitor's mail server, one each minute from `since`; it is down."""
+    assert world.monitor.route
     hop = NextHop.objects.create(route=world.monitor.route, state=NextHop.State.DOWN, state_since=since)
     for minute in range(number):
         at = since + timedelta(minutes=minute)

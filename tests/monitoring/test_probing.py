@@ -14,9 +14,10 @@ from django.db import close_old_connections, connections
 
 from accounts.models import Person
 from delivery.models import KnownRecipient, NextHop
+from delivery.services.claims import Host
 from monitoring import jobs, services
 from monitoring.models import Monitor, Probe, Window
-from monitoring.probe import Host, Outcome, Plan, is_host_failure, probe
+from monitoring.probe import Outcome, Plan, is_host_failure, probe
 from tests.monitoring.conftest import START, WINDOW, Site
 from tests.support.mailserver import CLOSE, HANG, MailServer, free_port
 

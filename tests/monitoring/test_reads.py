@@ -63,7 +63,11 @@ def test_states_of_many_monitors_cost_the_same_queries(site: Site) -> None:
         ("failure", "probe", 1, "The probe of the mail server failed."),
         ("success", "probe", -1, "No mail in this window; the mail server answered the probe."),
         ("success", "probe", 0, "The probe was answered, but mail still waits: only a delivery counts."),
+        ("failure", "round_trip", 1, "The round-trip probe failed: mail does not leave."),
+        ("success", "round_trip", -1, "The round-trip probe came back in time."),
         ("quiet", "", -1, "Nothing to judge."),
+        ("quiet", "", 0, "Nothing to judge yet."),
+        ("unknown", "local", 0, "Not known: a fault of our own."),
         ("unknown", "", 0, "Not known: monitoring did not run."),
     ],
 )

@@ -55,7 +55,7 @@ def test_a_window_without_monitoring_but_with_deliveries_is_judged() -> None:
 
 def test_a_local_fault_is_unknown_whatever_failed() -> None:
     evidence = Evidence(failures=3, last_failure_at=NOON, local_fault="No network.")
-    assert judge(evidence) == Judgement(Verdict.UNKNOWN, 0, reply="No network.")
+    assert judge(evidence) == Judgement(Verdict.UNKNOWN, 0, Source.LOCAL, "No network.")
 
 
 @pytest.mark.parametrize(("ok", "step"), [(True, -1), (False, +1)])

@@ -46,6 +46,12 @@ def self_signed(name: str = "localhost", *, days: float = 90) -> ssl.SSLContext:
     return _context(key, _sign(name, key, name, key, _DAY * days))
 
 
+def server_pem(name: str = "localhost") -> bytes:
+    """Key and self-signed certificate in one file, as servers read them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _pem(key, _sign(name, key, name, key, _DAY * 90))
+
+
 def _sign(
     name: str,
     key: ec.EllipticCurvePrivateKey,
@@ -84,11 +90,15 @@ def _alternative(name: str) -> x509.GeneralName:
 
 def _context(key: ec.EllipticCurvePrivateKey, *chain: x509.Certificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as directory:
+        pem = Path(directory) / "server.pem"
+        pem.write_bytes(_pem(key, *chain))
+        context.load_cert_chain(pem)
+    return context
+
+
+def _pem(key: ec.EllipticCurvePrivateKey, *chain: x509.Certificate) -> bytes:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with tempfile.TemporaryDirectory() as directory:
-        pem = Path(directory) / "server.pem"
-        pem.write_bytes(private + b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain))
-        context.load_cert_chain(pem)
-    return context
+    return private + b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain)

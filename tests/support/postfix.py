@@ -16,11 +16,12 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.certificates import server_pem
 from tests.support.processes import Process, Processes, free_port, listens, wait_until
 
 MAIL_USER = "nobody"
@@ -60,6 +61,10 @@ virtual_mailbox_limit = 0
 message_size_limit = 52428800
 in_flow_delay = 0
 smtputf8_enable = yes
+transport_maps = texthash:{base}/transports
+smtpd_tls_chain_files = {base}/server.pem
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = private/auth
 # Leave messages as they come.
 local_header_rewrite_clients =
 message_drop_headers =
@@ -67,6 +72,10 @@ message_drop_headers =
 
 MASTER_CF = """
 127.0.0.1:{port} inet n - n - - smtpd
+127.0.0.1:{submission} inet n - n - - smtpd
+  -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
+smtp unix - - n - - smtp
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -107,6 +116,14 @@ service imap-login {{
     port = 0
   }}
 }}
+auth_mechanisms = plain login
+service auth {{
+  unix_listener {base}/queue/private/auth {{
+    mode = 0660
+    user = postfix
+    group = postfix
+  }}
+}}
 passdb {{
   driver = static
   args = password={password}
@@ -139,11 +156,17 @@ class Delivered:
 
 
 class MailServer:
-    """Postfix and Dovecot with one mailbox for each address. Dovecot stays up while Postfix is stopped."""
+    """Postfix and Dovecot with one mailbox for each address. Dovecot stays up while Postfix is stopped.
 
-    def __init__(self, base: Path, processes: Processes, addresses: Sequence[str]) -> None:
-        self.base, self.addresses = base, list(addresses)
-        self.port, self.imap_port = free_port(), free_port()
+    Who signs in on the submission port with PASSWORD may send to the domains of `leads_to`, each behind
+    that port of this machine.
+    """
+
+    def __init__(
+        self, base: Path, processes: Processes, addresses: Sequence[str], leads_to: Mapping[str, int]
+    ) -> None:
+        self.base, self.addresses, self.leads_to = base, list(addresses), dict(leads_to)
+        self.port, self.submission_port, self.imap_port = free_port(), free_port(), free_port()
         self._processes = processes
         self._postfix: Process | None = None
         self._prepare()
@@ -217,12 +240,16 @@ class MailServer:
         mailboxes = "".join(f"{address} u{number}/\n" for number, address in enumerate(self.addresses))
         write = {
             "main.cf": MAIN_CF.format(domains=domains, **values),
-            "master.cf": MASTER_CF.format(port=self.port),
+            "master.cf": MASTER_CF.format(port=self.port, submission=self.submission_port),
+            "transports": "".join(
+                f"{name} smtp:[127.0.0.1]:{port}\n" for name, port in self.leads_to.items()
+            ),
             "mailboxes": mailboxes,
             "dovecot.conf": DOVECOT_CONF.format(port=self.imap_port, **values),
         }
         for name, text in write.items():
             (self.base / name).write_text(text)
+        (self.base / "server.pem").write_bytes(server_pem())
         for name in ("mail", "data", "queue", "run", "state"):
             (self.base / name).mkdir()
         os.chown(self.base / "mail", mail.pw_uid, mail.pw_gid)
@@ -238,14 +265,14 @@ class MailServer:
 
 
 @contextmanager
-def mail_server(addresses: Sequence[str]) -> Iterator[MailServer]:
+def mail_server(addresses: Sequence[str], leads_to: Mapping[str, int] | None = None) -> Iterator[MailServer]:
     """A mail server that is up, with an empty mailbox for each of the addresses."""
     # Not pytest's tmp_path: the servers' own users must get in, and socket paths must be short.
     base = Path(tempfile.mkdtemp(prefix="ct-mail-"))
     base.chmod(0o755)
     try:
         with Processes(base) as processes:
-            server = MailServer(base, processes, addresses)
+            server = MailServer(base, processes, addresses, leads_to or {})
             try:
                 server.start()
                 yield server
