@@ -6,6 +6,7 @@ from zoneinfo import available_timezones
 
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
@@ -147,6 +148,10 @@ class Group(models.Model):
 class Contact(models.Model):
     """An administrator who is alerted. How to reach them is in `notifications.ContactPoint`."""
 
+    class Telling(models.TextChoices):
+        IN_ORDER = "order", _("One after the other")
+        AT_ONCE = "once", _("All at once")
+
     account = models.ForeignKey(Account, models.CASCADE, related_name="contacts")
     user = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="contacts")
     name = models.CharField(max_length=120)
@@ -156,6 +161,12 @@ class Contact(models.Model):
         max_length=16, default="en", help_text=_("Alerts and the portal are in this language.")
     )
     active = models.BooleanField(default=True)
+    telling = models.CharField(max_length=8, choices=Telling, default=Telling.IN_ORDER)
+    fall_through_minutes = models.PositiveSmallIntegerField(
+        default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(240)],
+        help_text=_("In order, an outage alert goes to the next one when nobody has seen it after so long."),
+    )
 
     def __str__(self) -> str:
         return self.name

@@ -16,15 +16,23 @@ from notifications.models import Attempt, ContactPoint, DemoMessage, Notificatio
 class ContactPointForm(MaskedAddress):
     class Meta:
         model = ContactPoint
-        fields = ("contact", "channel", "address", "order", "verified_at", "disabled_at", "disabled_reason")
+        fields = ("contact", "channel", "address", "order")
 
 
 @admin.register(ContactPoint)
 class ContactPointAdmin(admin.ModelAdmin[ContactPoint]):
+    """The state is shown, not set: a contact point counts when its code was typed in, see the console."""
+
     form = ContactPointForm
+    readonly_fields = ("verified_at", "disabled_at", "disabled_reason")
     list_display = ("contact", "channel", "shown_address", "order", "verified_at", "disabled_at")
     list_filter = ("channel", "contact__account")
     list_select_related = ("contact",)
+
+    def save_model(self, request: HttpRequest, obj: ContactPoint, form: Any, change: bool) -> None:
+        if {"contact", "channel", "address"} & set(form.changed_data):
+            obj.begin_anew()
+        super().save_model(request, obj, form, change)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):

@@ -21,8 +21,17 @@ class ContactForm(AccountForm[Contact]):
 
     class Meta:
         model = Contact
-        fields = ["name", "time_zone", "active"]
-        labels = {"active": _("Is alerted")}
+        fields = ["name", "time_zone", "telling", "fall_through_minutes", "active"]
+        labels = {
+            "active": _("Is alerted"),
+            "telling": _("Contact points are used"),
+            "fall_through_minutes": _("Minutes until the next one is used"),
+        }
+        help_texts = {
+            "telling": _(
+                "In order, the next one is used when one fails, and when nobody has seen an outage alert."
+            ),
+        }
 
 
 class ContactPointForm(MaskedAddress):
@@ -30,9 +39,8 @@ class ContactPointForm(MaskedAddress):
 
     class Meta:
         model = ContactPoint
-        fields = ["channel", "address", "order"]
-        labels = {"order": _("Tried as number")}
-        help_texts = {"address": _("Phone numbers as +49 170 1234567."), "order": ""}
+        fields = ["channel", "address"]
+        help_texts = {"address": _("Phone numbers as +49 170 1234567.")}
 
 
 ContactPoints: type[BaseInlineFormSet[ContactPoint, Contact, Any]] = forms.inlineformset_factory(

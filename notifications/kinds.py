@@ -9,6 +9,8 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext import StrOrPromise
 
+from notifications import codes
+
 # Every text may use these.
 ALWAYS = ("account", "name", "zone", "link")
 
@@ -38,6 +40,7 @@ VARIABLES: dict[str, StrOrPromise] = {
     "route": _("the route's name"),
     "left": _("what is left of it, as a sentence"),
     "left_short": _("the same for an SMS, empty when nothing is"),
+    "code": _("the six digits that verify a contact point"),
 }
 
 
@@ -104,6 +107,15 @@ KINDS: dict[str, Kind] = {
         _("When the disk will be full within a day while deliveries are paused."),
         ("at", *_QUEUE),
     ),
+    codes.CODE: Kind(
+        _("Verification code"),
+        _("To one contact point, before anything else is sent there."),
+        ("code",),
+        needs_link=False,
+    ),
+    codes.TEST: Kind(
+        _("Test"), _("To one contact point, when somebody presses the button."), (), needs_link=False
+    ),
 }
 
 
@@ -128,4 +140,5 @@ def sample(now: datetime) -> dict[str, Any]:
         "number": 312,
         "left": 4,
         "route": "Exchange",
+        "code": "402817",
     }

@@ -7,12 +7,13 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
 import notifications.bulk.models  # noqa: F401  (Django looks for models here)
 from accounts.models import Account, Contact, MailDomain
-from notifications import addresses
+from notifications import addresses, codes
 
 
 class ContactPointQuerySet(models.QuerySet["ContactPoint"]):
@@ -38,6 +39,9 @@ class ContactPoint(models.Model):
     verified_at = models.DateTimeField(null=True, blank=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
     disabled_reason = models.TextField(blank=True)
+    wrong_codes = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text=_("Wrong guesses since the last verification code was sent.")
+    )
 
     objects = ContactPointQuerySet.as_manager()
 
@@ -62,6 +66,11 @@ class ContactPoint(models.Model):
                 addresses.check_out_of_band(self.address, list(domains.values_list("name", flat=True)))
         except addresses.Unusable as unusable:
             raise ValidationError({"address": str(unusable)}) from unusable
+
+    def begin_anew(self) -> None:
+        """Another address: what was known of the old one does not hold for it. Not saved here."""
+        self.verified_at = self.disabled_at = None
+        self.disabled_reason, self.wrong_codes = "", 0
 
     @property
     def shown_address(self) -> str:
@@ -97,6 +106,14 @@ class Notification(models.Model):
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="notifications")
     contact = models.ForeignKey(Contact, models.CASCADE, related_name="notifications")
+    point = models.ForeignKey(
+        ContactPoint,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="notifications",
+        help_text=_("Only for the kinds that go to one contact point, verified or not: code and test."),
+    )
     kind = models.CharField(max_length=24, help_text=_("Names the templates, such as outage or recovery."))
     context = models.JSONField(default=dict)
     dedupe_key = models.CharField(max_length=120, unique=True)
@@ -115,10 +132,20 @@ class Notification(models.Model):
             models.Index(fields=["due_at"], name="notification_due", condition=Q(state="pending")),
             models.Index(fields=["claimed_at"], name="notification_stuck", condition=Q(state="sending")),
             models.Index(fields=["account", "-created_at"], name="notification_latest"),
+            models.Index(
+                fields=["point", "-created_at"],
+                name="notification_of_point",
+                condition=Q(point__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} to {self.contact}"
+
+    def code_for(self, point: ContactPoint) -> str:
+        """The verification code that a notification of the kind `code` carries to its contact point."""
+        key = salted_hmac("notifications.verification", "", algorithm="sha256").digest()
+        return codes.code_of(key, self.pk, f"{point.channel}:{point.address}")
 
 
 class Attempt(models.Model):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Prefetch
+from django.conf import settings
+from django.db.models import OuterRef, Prefetch, Subquery
 
-from accounts.models import Contact
+from accounts.models import Account, Contact
+from notifications import words
 from notifications.models import Attempt, ContactPoint, Notification, Suspension
+from notifications.readiness import Readiness, Way, readiness
 
 
 def latest_alerts(account_id: int, limit: int = 10) -> list[Notification]:
@@ -26,40 +28,60 @@ def attempts_of(notification_id: int) -> list[Attempt]:
 
 @dataclass(frozen=True)
 class Reachability:
-    """Whether an alert would reach a contact now: by these points, in this order."""
+    """A contact with all contact points in order, and whether an alert would reach them now."""
 
     contact: Contact
-    usable: tuple[ContactPoint, ...]
-    unverified: tuple[ContactPoint, ...]
-    disabled: tuple[ContactPoint, ...]
+    points: tuple[ContactPoint, ...]
+    readiness: Readiness
 
     @property
-    def reachable(self) -> bool:
-        return bool(self.usable) and self.contact.active
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        return words.would_be_reached(
+            self.readiness, {point.pk: point for point in self.points}, self.contact
+        )
 
 
-def reachability(account_id: int) -> list[Reachability]:
-    """Every contact of an account by name, with their points."""
-    points: dict[int, list[ContactPoint]] = defaultdict(list)
-    for point in ContactPoint.objects.filter(contact__account=account_id).order_by("order", "pk"):
-        points[point.contact_id].append(point)
-    contacts = Contact.objects.filter(account=account_id).order_by("name", "pk")
-    return [_reachability(contact, points[contact.pk]) for contact in contacts]
+def reachability(account: Account) -> list[Reachability]:
+    """Every contact of an account, those who are alerted first, then by name. Two queries."""
+    points = Prefetch("points", ContactPoint.objects.order_by("order", "pk"))
+    contacts = Contact.objects.filter(account=account).order_by("-active", "name", "pk")
+    return [_reachability(contact, account) for contact in contacts.prefetch_related(points)]
 
 
 def reachability_of(contact: Contact) -> Reachability:
     """The same for one contact."""
-    return _reachability(contact, list(contact.points.order_by("order", "pk")))
+    return _reachability(contact, contact.account)
 
 
-def _reachability(contact: Contact, points: list[ContactPoint]) -> Reachability:
-    working = [point for point in points if point.disabled_at is None]
-    return Reachability(
-        contact,
-        usable=tuple(point for point in working if point.verified_at is not None),
-        unverified=tuple(point for point in working if point.verified_at is None),
-        disabled=tuple(point for point in points if point.disabled_at is not None),
-    )
+def _reachability(contact: Contact, account: Account) -> Reachability:
+    points = tuple(contact.points.all())
+    ways = [
+        Way(
+            point.pk,
+            point.channel,
+            verified=point.verified_at is not None,
+            disabled=point.disabled_at is not None,
+            way_out=account.is_demo or has_way_out(point.channel),
+        )
+        for point in points
+    ]
+    return Reachability(contact, points, readiness(contact.active, ways))
+
+
+def has_way_out(channel: str) -> bool:
+    """Whether the installation has a relay or provider for the channel; an app's address is its own."""
+    name = {"email": "ALERT_EMAIL_URL", "sms": "ALERT_SMS_URL"}.get(channel)
+    return name is None or bool(getattr(settings, name))
+
+
+def last_messages(contact: Contact) -> dict[int, Notification]:
+    """The newest code or test of each of the contact's points, with its attempts."""
+    newest = Notification.objects.filter(point=OuterRef("pk")).order_by("-created_at", "-pk").values("pk")[:1]
+    ids = ContactPoint.objects.filter(contact=contact).annotate(newest=Subquery(newest)).values("newest")
+    attempts = Prefetch("attempts", Attempt.objects.order_by("pk"))
+    found = Notification.objects.filter(pk__in=ids).prefetch_related(attempts)
+    return {notification.point_id: notification for notification in found if notification.point_id}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from notifications import gsm7, placeholders
+from notifications import codes, gsm7, placeholders
 from notifications.facts import Facts, facts_of, shorter
 from notifications.models import ContactPoint, MessageTemplate, Notification
 from notifications.placeholders import Paragraph
@@ -49,7 +49,10 @@ def render(
     contact = notification.contact
     try:
         with translation.override(contact.language), timezone.override(_zone(contact.time_zone)):
-            texts = Texts(notification.kind, facts_of(notification, link, now), edited or {}, repeat)
+            facts = facts_of(notification, link, now)
+            if notification.kind == codes.CODE:
+                facts["code"] = notification.code_for(point)
+            texts = Texts(notification.kind, facts, edited or {}, repeat)
             message = Rendered(notification.account_id, "", point.address, point.channel, texts.subject(), "")
             if point.channel == ContactPoint.Channel.SMS:
                 return replace(message, text=texts.sms())

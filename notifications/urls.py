@@ -2,10 +2,12 @@
 
 from django.urls import path
 
-from notifications.views import contacts, edit
+from notifications.views import act, contact, contacts, edit
 
 urlpatterns = [
     path("", contacts, name="contacts"),
     path("add/", edit, name="contact-add"),
-    path("<int:pk>/", edit, name="contact"),
+    path("<int:pk>/", contact, name="contact"),
+    path("<int:pk>/edit/", edit, name="contact-edit"),
+    path("points/<int:pk>/<slug:action>/", act, name="point-act"),
 ]

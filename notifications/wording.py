@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from notifications import gsm7, placeholders
+from notifications import codes, gsm7, placeholders
 from notifications.kinds import KINDS
 from notifications.models import MessageTemplate
 
@@ -35,6 +35,8 @@ def problems(kind: str, part: Part | str, body: str) -> list[str]:
     found += [_("%(name)s is not a variable of this message.") % {"name": name} for name in unknown]
     if about.needs_link and part != Part.SUBJECT and "link" not in placeholders.names(body):
         found.append(_("The link is missing: put {link} where it is to stand."))
+    if kind == codes.CODE and part != Part.SUBJECT and "code" not in placeholders.names(body):
+        found.append(_("The code is missing: put {code} where it is to stand."))
     if part == Part.SUBJECT and ("\n" in body.strip() or "\r" in body.strip()):
         found.append(_("A subject is one line."))
     if any(ord(one) < 32 and one not in "\r\n\t" for one in body):

@@ -28,6 +28,8 @@ from delivery.reads import bounces_without_route
 from delivery.sending_forms import OutboundNetworksForm, SubmissionUserForm
 from delivery.services.settings import settings_route
 from events.models import AlertSettings
+from notifications.models import ContactPoint
+from notifications.services.points import recheck
 
 
 class DomainForm(AccountForm[MailDomain]):
@@ -145,7 +147,9 @@ def edit(request: ConsoleRequest, part: str, pk: int | None = None) -> HttpRespo
 
 def _save(request: ConsoleRequest, form: AccountForm[Any], hosts: Any) -> HttpResponse:
     try:
-        if hosts is None:
+        if isinstance(form, DomainForm):
+            _save_domain(request, form)
+        elif hosts is None:
             save_settings(request.account, actor(request), form, request_key=request_key(request))
         else:
             settings_route(request.account, actor(request), form, hosts, request_key=request_key(request))
@@ -153,6 +157,20 @@ def _save(request: ConsoleRequest, form: AccountForm[Any], hosts: Any) -> HttpRe
         pass
     messages.success(request, _("Saved."))
     return redirect("settings")
+
+
+def _save_domain(request: ConsoleRequest, form: DomainForm) -> None:
+    """A domain that is ours now is no place for alerts any more: say whose points cannot be used."""
+    unusable: list[ContactPoint] = []
+    key = request_key(request)
+    then = lambda decided: unusable.extend(recheck(decided))  # noqa: E731
+    save_settings(request.account, actor(request), form, request_key=key, then=then)
+    for point in unusable:
+        messages.warning(
+            request,
+            _("%(name)s is not alerted at %(address)s any more: this address is in one of your own domains.")
+            % {"name": point.contact.name, "address": point.address},
+        )
 
 
 def _remove(request: ConsoleRequest, row: Any) -> HttpResponse:

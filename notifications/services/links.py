@@ -9,6 +9,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db import DatabaseError
 
+from notifications import codes
 from notifications.models import Notification
 
 LinkResolver = Callable[[Notification, datetime], str]
@@ -24,8 +25,11 @@ def set_link_resolver(resolver: LinkResolver | None) -> None:
 
 
 def link_of(notification: Notification, now: datetime) -> str:
-    """The link for the texts of `notification`. An alert with the console's address beats none at all."""
-    if _resolver is not None:
+    """The link for the texts of `notification`. An alert with the console's address beats none at all.
+
+    Nothing that goes to an address which nobody has verified carries a link that acts as the contact.
+    """
+    if _resolver is not None and notification.kind not in codes.TO_ONE_POINT:
         try:
             return _resolver(notification, now)
         except DatabaseError:

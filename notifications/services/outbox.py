@@ -12,25 +12,33 @@ from redis.exceptions import RedisError
 
 from accounts.models import Contact
 from accounts.services import Decision
-from notifications.models import Notification
+from notifications.models import ContactPoint, Notification
 
 logger = logging.getLogger(__name__)
 
 
 def notify(
-    decision: Decision, contact: Contact, kind: str, context: dict[str, Any], dedupe_key: str
+    decision: Decision,
+    contact: Contact,
+    kind: str,
+    context: dict[str, Any],
+    dedupe_key: str,
+    *,
+    point: ContactPoint | None = None,
 ) -> Notification | None:
     """Put one notification into the outbox, within the transaction of `decision`.
 
     `kind` names the templates. `context` holds their facts as JSON values, times as ISO 8601 UTC;
     `stale_minutes` in it overrides how long it stays worth sending. `dedupe_key` names what is told to
-    whom and in which slot: None is returned when it is in the outbox already.
+    whom and in which slot: None is returned when it is in the outbox already. `point` is the one contact
+    point that a verification code or a test is for.
     """
     notification, created = Notification.objects.get_or_create(
         dedupe_key=dedupe_key,
         defaults={
             "account": decision.account,
             "contact": contact,
+            "point": point,
             "kind": kind,
             "context": context,
             "created_at": decision.now,

@@ -34,12 +34,13 @@ def settings_contact(
             if new:
                 form.instance.pk = None
             raise NotValid(points)
+        last = max(contact.points.values_list("order", flat=True), default=0)
         for one in points.save(commit=False):
-            changed = one.pk is None or {"channel", "address"} & _changed(points, one)
-            if changed:
-                # The demo sends nothing, so there is nobody whose code could be asked for.
-                one.verified_at = decided.now if account.is_demo else None
-                one.disabled_at, one.disabled_reason = None, ""
+            if one._state.adding:
+                one.order = last = last + 1
+            one.begin_anew()
+            # The demo sends nothing, so there is nobody whose code could be asked for.
+            one.verified_at = decided.now if account.is_demo else None
             one.save()
         for one in points.deleted_objects:
             one.delete()
@@ -53,7 +54,3 @@ def settings_contact(
             ],
         )
     return contact
-
-
-def _changed(points: Any, one: ContactPoint) -> set[str]:
-    return next((set(form.changed_data) for form in points.forms if form.instance is one), set())

@@ -10,6 +10,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import Account, Contact, MailDomain, User
+from notifications import addresses
 from notifications.forms import ContactPoints
 from notifications.models import ContactPoint
 from notifications.reads import reachability, reachability_of
@@ -30,6 +31,9 @@ def cleaned(contact: Contact, channel: str, address: str) -> str:
         ("email", "maria@bücher.example", "maria@xn--bcher-kva.example"),
         ("sms", "+49 (151) 23 45 67 89", "+4915123456789"),
         ("sms", "+44 7911 123456", "+447911123456"),
+        ("sms", "0049 151 23456789", "+4915123456789"),
+        ("sms", "+49.151/234-56789", "+4915123456789"),
+        ("sms", "+٤٩ ١٥١ ٢٣٤٥٦٧٨٩", "+4915123456789"),
         ("app", "ntfys://ntfy.example.net/alerts", "ntfys://ntfy.example.net/alerts"),
         ("app", "json://10.0.0.7:8080/hook", "json://10.0.0.7:8080/hook"),
     ],
@@ -88,19 +92,51 @@ def test_mail_to_one_of_the_accounts_own_domains_is_refused_with_the_reason(
     assert cleaned(contact, "email", "maria@notexample.org")
 
 
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("0151 23456789", "with its country code"),
+        ("4915123456789", "with its country code"),
+        ("", "country code"),
+        ("+1 800 FLOWERS", "letters"),
+        ("phone", "letters"),
+        ("+49", "not a phone number"),
+        ("+49 151", "lacks its area code"),
+        ("+44 791", "too short"),
+        ("+4915123456789012345", "too long"),
+        ("+999 123456789", "No country"),
+        ("+49 30 123456 ext. 7", "extension"),
+        ("+1 202 555", "too short"),
+        ("+1 111 111 1111", "No phone has this number"),
+        ("+49 900 1234567", "service line"),
+        ("+1 800 234 5678", "service line"),
+        ("+٤٩١٥١٢٣٤٥٦٧٨٩x", "letters"),
+    ],
+)
+def test_a_wrong_phone_number_is_refused_with_what_is_wrong_with_it(typed: str, why: str) -> None:
+    with pytest.raises(addresses.Unusable, match=why):
+        addresses.cleaned("sms", typed)
+
+
 def test_reachability_takes_two_queries_however_many_contacts_there_are(
-    account: Account, contact: Contact, add_point: AddPoint, django_assert_num_queries: DjangoAssertNumQueries
+    account: Account,
+    contact: Contact,
+    add_point: AddPoint,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    settings: Settings,
 ) -> None:
+    settings.ALERT_EMAIL_URL = "smtp://relay.example.net"
     usable = add_point("email", "maria@elsewhere.example")
     unverified = add_point("sms", "+4915123456789", verified_at=None)
     for number in range(5):
         Contact.objects.create(account=account, name=f"Zoe {number}")
     with django_assert_num_queries(2):
-        found = reachability(account.pk)
-        assert [reach.reachable for reach in found] == [True] + [False] * 5
-    assert (found[0].usable, found[0].unverified) == ((usable,), (unverified,))
+        found = reachability(account)
+        assert [reach.readiness.reached for reach in found] == [True] + [False] * 5
+        assert found[0].sentence
+    assert found[0].points == (usable, unverified)
     contact.active = False
-    assert not reachability_of(contact).reachable
+    assert not reachability_of(contact).readiness.reached
 
 
 def test_the_start_warns_of_contacts_that_no_setting_can_reach(
@@ -139,13 +175,15 @@ def test_the_admin_never_shows_the_secrets_of_an_app_again(
     page = client.get(address)
     assert b"app-password" not in page.content
     form = {"contact": contact.pk, "channel": "app", "address": point.shown_address, "order": 5}
-    form |= {"verified_at_0": NOW.date(), "verified_at_1": NOW.time(), "disabled_reason": ""}
     assert client.post(address, form).status_code == 302
     point.refresh_from_db()
-    assert (point.address, point.order) == (secret, 5)
+    assert (point.address, point.order, point.verified_at) == (secret, 5, NOW)
     answer = client.post(address, form | {"address": "dbus://"})
     assert answer.status_code == 200
     assert b"acts on the gateway itself" in answer.content
+    client.post(address, form | {"address": "ntfys://elsewhere.example.net/alerts"})
+    point.refresh_from_db()
+    assert point.verified_at is None, "another address has to be verified, whoever typed it in"
 
 
 def test_the_consoles_form_neither_shows_nor_loses_the_secrets_of_an_app(
@@ -156,10 +194,10 @@ def test_the_consoles_form_neither_shows_nor_loses_the_secrets_of_an_app(
     blank = ContactPoints(instance=contact, prefix="points")
     assert "app-password" not in str(blank)
     data = {"points-TOTAL_FORMS": "1", "points-INITIAL_FORMS": "1", "points-0-id": point.pk}
-    data |= {"points-0-channel": "app", "points-0-address": "ntfys://…", "points-0-order": "7"}
+    data |= {"points-0-channel": "app", "points-0-address": "ntfys://…"}
     filled = ContactPoints(data, instance=contact, prefix="points")
     assert filled.is_valid(), filled.errors
-    assert filled.forms[0].changed_data == ["order"]
+    assert filled.forms[0].changed_data == []
     filled.save()
     point.refresh_from_db()
-    assert (point.address, point.order) == (secret, 7)
+    assert point.address == secret

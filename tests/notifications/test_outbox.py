@@ -143,9 +143,10 @@ def test_a_permanent_failure_disables_the_point_and_goes_on(
     assert "No such user" in point.disabled_reason
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.subject) == ("contact_point.disabled", f"contact_point:{point.pk}")
-    [reach] = reachability(contact.account_id)
-    assert reach.reachable
-    assert [disabled.pk for disabled in reach.disabled] == [point.pk]
+    [reach] = reachability(contact.account)
+    assert reach.readiness.reached
+    assert [way.id for way in reach.readiness.broken] == [point.pk]
+    assert point.disabled_reason.rstrip(".") in reach.sentence
     # It stays so.
     put(contact, "outage:1:1")
     services.send_due(NOW)

@@ -75,6 +75,7 @@ class World:
             **WRITING,
             "monitor-edit": f"/monitors/{self.monitor.pk}/edit/",
             "contact": f"/contacts/{self.contact.pk}/",
+            "contact-edit": f"/contacts/{self.contact.pk}/edit/",
             "route": f"/settings/route/{self.route.pk}/",
             "domain": f"/settings/domain/{self.domain.pk}/",
         }
@@ -89,7 +90,7 @@ WRITING = {
     "domain-add": "/settings/domain/",
     "route-add": "/settings/route/",
 }
-FOR_ADMINISTRATORS = {*WRITING, "queue-act", "monitor-edit", "contact", "route", "domain"}
+FOR_ADMINISTRATORS = {*WRITING, "queue-act", "monitor-edit", "contact-edit", "route", "domain"}
 OF_ROWS = {
     "recipients",
     "recipients-import",
@@ -102,6 +103,7 @@ OF_ROWS = {
     "letter",
     "monitor-edit",
     "contact",
+    "contact-edit",
     "route",
     "domain",
 }

@@ -152,6 +152,15 @@ def test_a_monitor_takes_no_route_or_contact_of_another_account(world: World, ad
     assert not Monitor.objects.filter(description="Mine").exists()
 
 
+CONTACT: dict[str, object] = {
+    "name": "Maria",
+    "time_zone": "Europe/Berlin",
+    "telling": "order",
+    "fall_through_minutes": 5,
+    "active": "on",
+}
+
+
 def points(*rows: dict[str, object], initial: int = 0) -> dict[str, object]:
     form: dict[str, object] = {"points-TOTAL_FORMS": len(rows), "points-INITIAL_FORMS": initial}
     for n, row in enumerate(rows):
@@ -160,12 +169,12 @@ def points(*rows: dict[str, object], initial: int = 0) -> dict[str, object]:
 
 
 def test_a_contact_with_points_is_saved_all_or_nothing(world: World, administrator: Client) -> None:
-    base = {"name": "Tom", "time_zone": "Europe/Berlin", "active": "on"}
-    inside = {"channel": "email", "address": "tom@ours0.example", "order": 1}
+    base = CONTACT | {"name": "Tom"}
+    inside = {"channel": "email", "address": "tom@ours0.example"}
     page = told(administrator, "/contacts/add/", base | points(inside))
     assert "Nothing was saved" in page
     assert not world.account.contacts.filter(name="Tom").exists()
-    outside = {"channel": "email", "address": "tom@phone.example", "order": 1}
+    outside = {"channel": "email", "address": "tom@phone.example"}
     assert "The contact was saved." in told(administrator, "/contacts/add/", base | points(outside))
     point = ContactPoint.objects.get(contact__name="Tom")
     assert point.verified_at is None, "it has to be verified before it counts"
@@ -173,13 +182,13 @@ def test_a_contact_with_points_is_saved_all_or_nothing(world: World, administrat
 
 def test_a_changed_address_is_not_verified_any_more(world: World, administrator: Client) -> None:
     point = world.contact.points.get()
-    form: dict[str, object] = {"name": "Maria", "time_zone": "UTC", "active": "on"}
-    row = {"id": point.pk, "channel": "sms", "address": point.address, "order": 2}
-    told(administrator, f"/contacts/{world.contact.pk}/", form | points(row, initial=1))
+    form = CONTACT
+    row = {"id": point.pk, "channel": "sms", "address": point.address}
+    told(administrator, f"/contacts/{world.contact.pk}/edit/", form | points(row, initial=1))
     point.refresh_from_db()
-    assert (point.order, point.verified_at) == (2, NOW)
+    assert point.verified_at == NOW
     row["address"] = "+4915112345678"
-    told(administrator, f"/contacts/{world.contact.pk}/", form | points(row, initial=1))
+    told(administrator, f"/contacts/{world.contact.pk}/edit/", form | points(row, initial=1))
     point.refresh_from_db()
     assert (point.address, point.verified_at) == ("+4915112345678", None)
 
@@ -187,9 +196,9 @@ def test_a_changed_address_is_not_verified_any_more(world: World, administrator:
 def test_a_point_of_another_account_cannot_be_taken_over(world: World, administrator: Client) -> None:
     theirs = make_world("theirs")
     foreign = theirs.contact.points.get()
-    form: dict[str, object] = {"name": "Maria", "time_zone": "UTC", "active": "on"}
-    row = {"id": foreign.pk, "channel": "sms", "address": "+4915112345678", "order": 1}
-    administrator.post(f"/contacts/{world.contact.pk}/", form | points(row, initial=1))
+    form = CONTACT
+    row = {"id": foreign.pk, "channel": "sms", "address": "+4915112345678"}
+    administrator.post(f"/contacts/{world.contact.pk}/edit/", form | points(row, initial=1))
     foreign.refresh_from_db()
     assert (foreign.contact_id, foreign.address) == (theirs.contact.pk, "+12025550000")
 
