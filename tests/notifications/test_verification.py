@@ -116,14 +116,14 @@ def test_how_often_codes_are_sent_is_limited(account: Account, add_point: AddPoi
         send_code(account.pk, SCHEDULER, point.pk, now=NOW + minute * MINUTE)
         with pytest.raises(Refused, match="Wait"):
             send_code(account.pk, SCHEDULER, point.pk, now=NOW + minute * MINUTE + timedelta(seconds=50))
-    with pytest.raises(Refused, match="Too many were sent within the last hour. Wait 50 minutes"):
+    with pytest.raises(Refused, match=r"within the last hour.* Wait 50 minutes"):
         send_code(account.pk, SCHEDULER, point.pk, now=NOW + 10 * MINUTE)
     send_code(account.pk, SCHEDULER, point.pk, now=NOW + 60 * MINUTE)
     other = add_point("sms", "+4915123456780", verified_at=None)
     send_code(account.pk, SCHEDULER, other.pk, now=NOW + 10 * MINUTE)
+    send_code(account.pk, SCHEDULER, other.pk, now=NOW + 12 * MINUTE, request_key="one press")
     with pytest.raises(AlreadyDone):
-        for _ in range(2):
-            send_code(account.pk, SCHEDULER, other.pk, now=NOW + 12 * MINUTE, request_key="one press")
+        send_code(account.pk, SCHEDULER, other.pk, now=NOW + 12 * MINUTE, request_key="one press")
 
 
 @pytest.mark.django_db(transaction=True)
