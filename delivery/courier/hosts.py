@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from delivery.courier import mx
-from delivery.courier.client import HostFailed
+from delivery.courier.sent import HostFailed
 from delivery.services.claims import Flow, Host
 
 # Seconds for which a host that failed is tried after the others; doubled with each failure in a row.
 AVOIDED_FIRST, AVOIDED_LONGEST = 30.0, 600.0
 # One that has kept somebody waiting for so long is not waited for by others.
 SLOW_SECONDS = 3.0
+# One that lost count of a group of commands gets them one by one for so long.
+SINGLY_SECONDS = 600.0
 RECORDS_KEPT = 5000
 
 
@@ -32,6 +34,7 @@ async def hosts_of(flow: Flow) -> Sequence[Host]:
 class _Record:
     failures: int = 0
     avoided_until: float = 0.0
+    singly_until: float = 0.0
     trying: list[float] = field(default_factory=list)  # since when, each try that has no result yet
 
 
@@ -78,6 +81,15 @@ class HostMemory:
         if len(self._records) > RECORDS_KEPT:
             self._prune(now)
 
+    def lost_count(self, host: Host) -> None:
+        """It offers PIPELINING, and did not answer each command of a group."""
+        self._records.setdefault(host, _Record()).singly_until = time.monotonic() + SINGLY_SECONDS
+
+    def takes_groups(self, host: Host) -> bool:
+        """Commands may be sent to it in groups, if it offers that."""
+        record = self._records.get(host)
+        return record is None or record.singly_until <= time.monotonic()
+
     def works(self, host: Host) -> None:
         """It went through a transaction."""
         record = self._records.get(host)
@@ -87,10 +99,10 @@ class HostMemory:
 
     def _forget_if_well(self, host: Host) -> None:
         record = self._records.get(host)
-        if record and not (record.failures or record.trying):
+        if record and not (record.failures or record.trying or record.singly_until > time.monotonic()):
             del self._records[host]
 
     def _prune(self, now: float) -> None:
         for host, record in list(self._records.items()):
-            if record.avoided_until <= now and not record.trying:
+            if max(record.avoided_until, record.singly_until) <= now and not record.trying:
                 del self._records[host]

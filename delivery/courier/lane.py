@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from delivery import rules
-from delivery.courier.client import Connection, HostFailed, Sent, Timeouts
+from delivery.courier.client import Connection
 from delivery.courier.hosts import HostMemory, hosts_of
 from delivery.courier.mx import Undeliverable
 from delivery.courier.rate import Allowances
+from delivery.courier.sent import HostFailed, Sent
+from delivery.courier.transaction import Timeouts
 from delivery.rules import Outcome, State, Verdict
 from delivery.services.claims import Envelope, Flow, Host
 from delivery.services.sending import Transaction
@@ -298,11 +300,15 @@ class _Attempt:
 
     async def _connected(self, host: Host) -> Connection:
         around = self.lane.around
-        return await Connection.open(host, around.local_hostname, around.timeouts)
+        groups = around.hosts.takes_groups(host)
+        return await Connection.open(host, around.local_hostname, around.timeouts, pipelining=groups)
 
     async def _transaction(self, content: bytes) -> Sent:
         assert self.connection
-        return await self.connection.send(self.envelope, content)
+        sent = await self.connection.send(self.envelope, content)
+        if sent.lost_count:
+            self.lane.around.hosts.lost_count(self.connection.host)
+        return sent
 
     def _nobody(self, error: HostFailed) -> Sent:
         """No recipient was tried."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from django.utils import timezone
 
 from delivery import rules
-from delivery.courier.client import Timeouts
 from delivery.courier.database import PASSING, DatabaseThread
 from delivery.courier.hosts import HostMemory
 from delivery.courier.identity import Identity
@@ -22,6 +21,7 @@ from delivery.courier.jumps import Jumps
 from delivery.courier.lane import Lane, Room, Surroundings
 from delivery.courier.nudge import NudgeListener
 from delivery.courier.rate import Allowances
+from delivery.courier.transaction import Timeouts
 from delivery.rules import Outcome, State, Verdict
 from delivery.services import claims, clock, hops, sending
 from delivery.services.claims import Flow

@@ -1,4 +1,4 @@
-"""Why a connection failed, in words for an administrator: without Python's own around them."""
+"""Replies as they are kept, and why a connection failed: words for an administrator."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+
+REPLY_KEPT = 1000  # characters
+
+
+def real_code(code: int | None) -> int | None:
+    """The code of a reply, or None where what came was none (aiosmtplib calls that -1)."""
+    return code if code and 100 <= code <= 999 else None
+
+
+def tidy(reply: str) -> str:
+    """A reply as it is kept: one line a line, no control characters, not endless."""
+    if reply.isascii() and reply.isprintable():
+        return reply[:REPLY_KEPT]
+    clean = "".join(c if c.isprintable() or c == "\n" else "�" for c in reply)
+    return clean.encode("utf-8", "replace").decode()[:REPLY_KEPT]
 
 
 def reason(error: BaseException) -> str:

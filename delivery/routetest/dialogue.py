@@ -19,7 +19,9 @@ from aiosmtplib import SMTPException, SMTPResponseException
 
 from accounts.secrets import Unreadable
 from delivery.courier.auth import CannotSignIn, sign_in
-from delivery.courier.client import Connection, Timeouts, greet, must_encrypt, tidy, tls_context
+from delivery.courier.client import Connection, greet, must_encrypt, tls_context
+from delivery.courier.transaction import Timeouts
+from delivery.courier.words import tidy
 from delivery.models import RouteHost
 from delivery.routetest.certificates import certificate_facts
 from delivery.routetest.connecting import Address, connect, greeted
@@ -70,6 +72,7 @@ class Dialogue:
         self.addresses: list[Address] = []
         self.socket: socket.socket | None = None
         self.smtp: aiosmtplib.SMTP | None = None
+        self.connection: Connection | None = None  # takes over for the message
         self.deaf = False  # it did not answer the last time
 
     @property
@@ -104,7 +107,9 @@ class Dialogue:
 
     async def close(self) -> None:
         """Leave politely where the server still listens."""
-        if self.smtp:
+        if self.connection:
+            await self.connection.close()
+        elif self.smtp:
             with contextlib.suppress(SMTPException, OSError, TimeoutError):
                 async with asyncio.timeout(1):
                     if self.smtp.is_connected and not self.deaf:
@@ -257,7 +262,8 @@ class Dialogue:
             content=content,
             recipients=(Addressee(0, self.plan.recipient, "NEVER", ""),),
         )
-        sent = await Connection(self.plan.host, self.smtp, _TIMEOUTS).send(envelope, content)
+        self.connection = Connection(self.plan.host, self.smtp, _TIMEOUTS)
+        sent = await self.connection.send(envelope, content)
         answer = sent.outcomes[0]
         said = f"{answer.code} {answer.reply}" if answer.code else answer.reply
         facts = {"message_id": identifier, "at": answer.stage}

@@ -8,8 +8,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
-from delivery.courier.client import tidy
-from delivery.courier.words import reason
+from delivery.courier.words import reason, tidy
 from delivery.routetest.steps import Problem, Result, Stage, causes, diagnose_reply
 
 MOST_LISTED = 40  # extensions, addresses, certificates of a chain

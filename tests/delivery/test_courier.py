@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -24,22 +23,6 @@ from tests.support.couriers import (
 from tests.support.mailserver import CLOSE, HANG, MailServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with MailServer() as server:
-        yield server
-
-
-@pytest.fixture
-def account() -> Account:
-    return make_account()
-
-
-@pytest.fixture
-def hop(account: Account, server: MailServer) -> NextHop:
-    return make_hop(account, server)
 
 
 @pytest.mark.parametrize(

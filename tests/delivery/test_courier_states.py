@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -19,7 +18,6 @@ from delivery.services import claims, hops, sending
 from tests.support.couriers import (
     all_delivered,
     eventually,
-    make_account,
     make_hop,
     queue,
     queue_many,
@@ -29,22 +27,6 @@ from tests.support.couriers import (
 from tests.support.mailserver import MailServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with MailServer() as server:
-        yield server
-
-
-@pytest.fixture
-def account() -> Account:
-    return make_account()
-
-
-@pytest.fixture
-def hop(account: Account, server: MailServer) -> NextHop:
-    return make_hop(account, server)
 
 
 def state_of(hop: NextHop) -> str:

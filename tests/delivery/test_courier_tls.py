@@ -13,15 +13,10 @@ from accounts.models import Account
 from delivery.courier import client
 from delivery.models import Attempt, NextHop
 from tests.support.certificates import Authority, self_signed
-from tests.support.couriers import all_delivered, eventually, make_account, make_hop, queue, running_courier
+from tests.support.couriers import all_delivered, eventually, make_hop, queue, running_courier
 from tests.support.mailserver import MailServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def account() -> Account:
-    return make_account()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from accounts.models import Account
-from delivery.courier.client import Timeouts
+from delivery.courier.transaction import Timeouts
 from delivery.models import Attempt, NextHop, Recipient, Route, RouteHost
 from delivery.services import ensure_next_hop
 from tests.faults import odd_server as odd

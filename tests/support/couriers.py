@@ -18,8 +18,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import Account, MailDomain
-from delivery.courier.client import Timeouts
 from delivery.courier.process import Courier
+from delivery.courier.transaction import Timeouts
 from delivery.models import Message, MessageContent, NextHop, Recipient, Route, RouteHost
 from tests.support.mailserver import MailServer
 
