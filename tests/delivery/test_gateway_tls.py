@@ -128,6 +128,6 @@ def test_the_real_process_listens_on_both_ports_and_takes_a_hangup_for_new_files
             write(files, "new.example")
             os.kill(process.pid, signal.SIGHUP)
             for port in ports:
-                wait_until(functools.partial(shows, port, "new.example"), "the new certificate", 3)
+                wait_until(functools.partial(shows, port, "new.example"), "the new certificate")
             assert before.noop()[0] == 250
         assert process.alive

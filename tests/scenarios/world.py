@@ -112,10 +112,10 @@ class Installation:
 
     def kill(self, name: str) -> None:
         """SIGKILL to one child, and wait until another has taken its place."""
-        old = wait_until(lambda: self.children().get(name), f"{name} runs", 5)
+        old = wait_until(lambda: self.children().get(name), f"{name} runs")
         assert old
         os.kill(old, signal.SIGKILL)
-        wait_until(lambda: self.children().get(name, old) != old, f"{name} is started again", 5)
+        wait_until(lambda: self.children().get(name, old) != old, f"{name} is started again")
 
     def problems(self) -> list[str]:
         """Errors that any process logged."""

@@ -145,11 +145,11 @@ def test_stopped_refuses_connections_and_drops_those_it_has(server: Process, por
     with client(port) as smtp:
         smtp.ehlo()
         control.set_mode("stopped")
-        wait_until(lambda: not listens(port), "the port refuses connections", 2)
+        wait_until(lambda: not listens(port), "the port refuses connections")
         assert smtp.sock.recv(100) == b""  # type: ignore[union-attr]
     assert server.alive
     control.set_mode("up")
-    wait_until(lambda: listens(port), "the port accepts connections", 2)
+    wait_until(lambda: listens(port), "the port accepts connections")
     send(port)
     assert control.count() == 1
 
@@ -159,7 +159,7 @@ def test_refuse4_is_temporary_and_keeps_nothing(server: Process, port: int) -> N
         smtp.ehlo()
         assert smtp.mail("a@example.org")[0] == 250
         control.set_mode("refuse4")
-        wait_until(lambda: smtp.rcpt("b@example.com")[0] == 451, "it refuses for now", 2)
+        wait_until(lambda: smtp.rcpt("b@example.com")[0] == 451, "it refuses for now")
         smtp.rset()
         assert smtp.mail("a@example.org") == (451, b"4.3.1 Insufficient system storage")
     assert control.count() == 0
@@ -170,7 +170,7 @@ def test_refuse5_refuses_real_people_but_not_the_postmaster(server: Process, por
     with client(port) as smtp:
         smtp.ehlo()
         assert smtp.mail("a@example.org")[0] == 250
-        wait_until(lambda: smtp.rcpt("ann@example.com")[0] == 550, "it refuses people", 2)
+        wait_until(lambda: smtp.rcpt("ann@example.com")[0] == 550, "it refuses people")
         smtp.rset()
         smtp.mail("a@example.org")
         assert smtp.rcpt("ann@example.com")[0] == 550
@@ -181,7 +181,7 @@ def test_slow_answers_after_seconds(server: Process, port: int) -> None:
     with client(port) as smtp:
         smtp.ehlo()
         control.set_mode("slow")
-        wait_until(lambda: "slow" in server.log(), "it follows", 2)
+        wait_until(lambda: "slow" in server.log(), "it follows")
         smtp.sock.settimeout(1)  # type: ignore[union-attr]
         smtp.putcmd("noop")
         with pytest.raises(TimeoutError):

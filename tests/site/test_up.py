@@ -170,7 +170,7 @@ def test_a_second_one_is_refused_and_kill_9_leaves_nothing(
     everything = offspring(up.pid)
     assert len(everything) > len(CHILDREN)
     os.kill(up.pid, signal.SIGKILL)
-    wait_until(lambda: not [pid for pid in everything if exists(pid)], "all are gone", 5)
+    wait_until(lambda: not [pid for pid in everything if exists(pid)], "all are gone")
     again = installation.ready("again")  # neither the lock nor the socket is in the way
     assert set(children_of(again.pid)) == CHILDREN
 

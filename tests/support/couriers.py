@@ -116,7 +116,7 @@ def queue_many(hop: NextHop, count: int, body: bytes = b"Hello\r\n", senders: in
     return [f"<{message_id}>" for message_id in ids]
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
     """Wait for something in the database that a real process brings about."""
     deadline = time.monotonic() + seconds
     while not condition():

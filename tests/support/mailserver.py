@@ -166,13 +166,13 @@ class MailServer:
         with self._lock:
             self._rules.clear()
 
-    def wait_for(self, count: int, seconds: float = 10) -> list[Received]:
+    def wait_for(self, count: int, seconds: float = 30) -> list[Received]:
         """Wait until `count` messages have arrived; AssertionError at the deadline."""
         self.wait_until(lambda: len(self.messages) >= count, seconds, f"{count} messages")
         return self.messages
 
     def wait_until(
-        self, condition: Callable[[], bool], seconds: float = 10, what: str = "the condition"
+        self, condition: Callable[[], bool], seconds: float = 30, what: str = "the condition"
     ) -> None:
         """Wait for something about this server; woken at each command and message."""
         deadline = time.monotonic() + seconds

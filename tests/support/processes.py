@@ -24,7 +24,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], T], what: str, seconds: float = 15.0) -> T:
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
     """Return the first true answer of `condition`; AssertionError when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
