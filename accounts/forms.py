@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from zoneinfo import available_timezones
 
 from django import forms
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -25,6 +26,14 @@ class TimeZoneChoice(forms.ChoiceField):
 
     def __init__(self, **kwargs: Any) -> None:
         options: dict[str, Any] = {"choices": time_zones, "label": _("Time zone")}
+        super().__init__(**(options | kwargs))
+
+
+class LanguageChoice(forms.ChoiceField):
+    """A choice of the languages that Continuity speaks."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        options: dict[str, Any] = {"choices": lambda: settings.LANGUAGES, "label": _("Language")}
         super().__init__(**(options | kwargs))
 
 

@@ -12,6 +12,7 @@ from csp.constants import NONE, SELF
 
 from continuity_site import embedded_redis
 from continuity_site.environment import Environment
+from continuity_site.languages import languages
 
 django_stubs_ext.monkeypatch()
 
@@ -164,6 +165,8 @@ ALERT_SMS_URL = env.str("ALERT_SMS_URL", default="")
 
 # --- Pages ------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGES = languages(LOCALE_PATHS[0], LANGUAGE_CODE)
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

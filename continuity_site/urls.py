@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("receipts/", include("notifications.receipt_urls")),
     path("settings/", settings.overview, name="settings"),
     path("settings/", include(settings_urls)),
+    path("settings/texts/", include("notifications.text_urls")),
     path("settings/zone/", settings.zone, name="zone"),
     path("settings/<slug:part>/", settings.edit, name="settings-edit"),
     path("settings/<slug:part>/<int:pk>/", settings.edit, name="settings-edit"),

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect
 from django.template import loader
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import client_address
@@ -46,12 +46,13 @@ def with_link(view: LinkView[P]) -> TokenView:
         now = timezone.now()
         link_id = tokens.read(token)
         link = reads.link_by_id(link_id) if link_id is not None else None
-        if link is None:
-            response = _page(request, "events/portal_unknown.html", {}, 404)
-        elif not link.works(now) or not link.contact.active:
-            response = _page(request, "events/portal_over.html", {}, 410)
-        else:
-            response = view(request, link, now, *args, **kwargs)
+        with translation.override(link.contact.language if link else None):
+            if link is None:
+                response = _page(request, "events/portal_unknown.html", {}, 404)
+            elif not link.works(now) or not link.contact.active:
+                response = _page(request, "events/portal_over.html", {}, 410)
+            else:
+                response = view(request, link, now, *args, **kwargs)
         for name, value in _HEADERS.items():
             response[name] = value
         return response

@@ -7,14 +7,15 @@ from zoneinfo import ZoneInfo
 
 from django.utils import formats
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 
 def moment(instant: datetime, zone: ZoneInfo, now: datetime) -> str:
     """Date and time in the zone, such as “Mon 23 Nov, 15:04”; the year where it is not this one."""
     local = instant.astimezone(zone)
-    pattern = "D j M, H:i" if local.year == now.astimezone(zone).year else "D j M Y, H:i"
-    return formats.date_format(local, pattern)
+    if local.year == now.astimezone(zone).year:
+        return formats.date_format(local, pgettext("date format", "D j M, H:i"))
+    return formats.date_format(local, pgettext("date format", "D j M Y, H:i"))
 
 
 def clock_time(instant: datetime, zone: ZoneInfo, now: datetime) -> str:

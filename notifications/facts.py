@@ -124,7 +124,8 @@ def _short(moment: datetime, now: datetime) -> str:
     if local.date() == timezone.localtime(now).date():
         return clock
     # Translators: a day without its year, in Django's date format characters.
-    return f"{date_format(local, pgettext('date format', 'j M'))} {clock}"
+    day = date_format(local, pgettext("date format", "j M"))
+    return f"{day} {clock}"
 
 
 def _count(value: object) -> int:

@@ -26,12 +26,6 @@ def length(text: str) -> int | None:
     return len(text) + sum(character in _EXTENDED for character in text)
 
 
-def fits(text: str) -> bool:
-    """Whether `text` is one GSM-7 segment."""
-    taken = length(text)
-    return taken is not None and taken <= SEGMENT
-
-
 def likened(text: str) -> str:
     """`text` with characters outside GSM-7 put as their nearest inside, where there is one (š as s)."""
     parts = []

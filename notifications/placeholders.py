@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 NAME = re.compile(r"\{([a-z_]+)\}")
-_ANY_BRACES = re.compile(r"\{[^{}\n]{0,40}\}|[{}]")
+_ANY_BRACES = re.compile(r"\{+[^{}\n]{0,40}\}+|[{}]")
 # The line of the button: the words before the link are its label.
 _BUTTON = re.compile(r"(?P<label>[^{}]*?):?\s*\{link\}")
 

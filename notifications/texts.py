@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
+from django.utils.html import escape
 from django.utils.translation import gettext as _
 
 from notifications import codes, gsm7, placeholders
@@ -46,17 +47,15 @@ def render(
 
     Raises Unwritable.
     """
-    contact = notification.contact
     try:
-        with translation.override(contact.language), timezone.override(_zone(contact.time_zone)):
-            facts = facts_of(notification, link, now)
+        with texts_of(notification, link, now, repeat=repeat, edited=edited) as texts:
             if notification.kind == codes.CODE:
-                facts["code"] = notification.code_for(point)
-            texts = Texts(notification.kind, facts, edited or {}, repeat)
+                texts.facts["code"] = notification.code_for(point)
             message = Rendered(notification.account_id, "", point.address, point.channel, texts.subject(), "")
             if point.channel == ContactPoint.Channel.SMS:
                 return replace(message, text=texts.sms())
-            return replace(message, text=texts.text(), html=texts.html() if point.channel == "email" else "")
+            html = texts.html() if point.channel == ContactPoint.Channel.EMAIL else ""
+            return replace(message, text=texts.text(), html=html)
     except TemplateDoesNotExist as error:
         raise Unwritable(_("There is no template %s.") % error) from error
     except Exception as error:
@@ -96,7 +95,7 @@ class Texts:
 
     def paragraphs(self) -> list[Paragraph]:
         """The same text as the parts of an HTML mail, escaped."""
-        mark = [Paragraph(f"<em>{html.escape(self._repeated())}</em>")] if self.repeat else []
+        mark = [Paragraph(f"<em>{escape(self._repeated())}</em>")] if self.repeat else []
         return mark + placeholders.paragraphs(self.source(Part.TEXT), self.facts)
 
     def html(self) -> str:
@@ -112,9 +111,29 @@ class Texts:
         return _("Repeat: the first one may not have arrived.")
 
 
+@contextmanager
+def texts_of(
+    notification: Notification,
+    link: str,
+    now: datetime,
+    *,
+    repeat: bool = False,
+    edited: Mapping[str, str] | None = None,
+) -> Iterator[Texts]:
+    """The texts of a notification, with the contact's language and zone active."""
+    contact = notification.contact
+    with translation.override(contact.language), timezone.override(_zone(contact.time_zone)):
+        yield Texts(notification.kind, facts_of(notification, link, now), edited or {}, repeat)
+
+
 def shipped(kind: str, part: Part) -> str:
     """The text that comes with Continuity, in the language that is active. Raises TemplateDoesNotExist."""
-    return str(render_to_string(f"notifications/{kind}.{_FILES[part]}")).strip()
+    return tidied(render_to_string(f"notifications/{kind}.{_FILES[part]}"))
+
+
+def tidied(body: str) -> str:
+    """A text in its one form: lines end with a newline, without blanks at their ends or around the whole."""
+    return "\n".join(line.rstrip() for line in body.splitlines()).strip()
 
 
 def edited_texts(account_id: int, kind: str, language: str) -> dict[str, str]:
@@ -147,18 +166,18 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _fitted(source: str, facts: Facts) -> str:
-    """One GSM-7 segment if the account's name allows, with the server's words as far as they fit."""
+    """As many facts as the fewest segments take; the server's words as far as one GSM-7 segment has room."""
 
     def written(told: Facts, reply: str = "") -> str:
         text = placeholders.filled(" ".join(source.split()), told | {"reply": reply})
         return " ".join(gsm7.likened(text).split())
 
-    for less in shorter(facts):
-        if gsm7.fits(written(less)):
-            break
-    else:
-        return written(less)
-    taken = gsm7.length(written(less, "x" * LEAST_REPLY))
-    room = gsm7.SEGMENT - (taken or gsm7.SEGMENT) + LEAST_REPLY
-    words = gsm7.clipped(" ".join(gsm7.only(facts["reply"]).split()), room)
-    return written(less, words if len(words) >= LEAST_REPLY else "")
+    counts = [(gsm7.counted(written(told)), told) for told in shorter(facts)]
+    fewest = min(count.segments for count, _told in counts)
+    told = next(told for count, told in counts if count.segments == fewest)
+    taken = gsm7.length(written(told, "x" * LEAST_REPLY))
+    if taken is None or fewest > 1:
+        return written(told)
+    words = " ".join(gsm7.only(facts["reply"]).split())
+    words = gsm7.clipped(words, gsm7.SEGMENT - taken + LEAST_REPLY)
+    return written(told, words if len(words) >= LEAST_REPLY else "")

@@ -11,15 +11,9 @@ from notifications.models import MessageTemplate
 
 Part = MessageTemplate.Part
 
-SUBJECT_CHARACTERS = 200
-TEXT_CHARACTERS = 10_000
-# So much of one alert is paid for by segment, for each contact and each hour.
+LIMITS = {Part.SUBJECT: 200, Part.TEXT: 10_000}
+# Each is paid for, for each contact and each hour.
 SMS_SEGMENTS = 4
-LIMITS = {
-    Part.SUBJECT: SUBJECT_CHARACTERS,
-    Part.TEXT: TEXT_CHARACTERS,
-    Part.SMS: SMS_SEGMENTS * gsm7.SEGMENT_OF_SEVERAL,
-}
 
 
 def problems(kind: str, part: Part | str, body: str) -> list[str]:
@@ -41,10 +35,20 @@ def problems(kind: str, part: Part | str, body: str) -> list[str]:
         found.append(_("A subject is one line."))
     if any(ord(one) < 32 and one not in "\r\n\t" for one in body):
         found.append(_("It has characters that cannot be sent."))
-    if len(body) > LIMITS[part]:
+    return found + _too_long(part, body)
+
+
+def _too_long(part: Part, body: str) -> list[str]:
+    if part != Part.SMS:
         sentence = _("It has %(length)d characters; at most %(limit)d can be sent.")
-        found.append(sentence % {"length": len(body), "limit": LIMITS[part]})
-    return found
+        about = {"length": len(body), "limit": LIMITS[part]}
+        return [sentence % about] if len(body) > LIMITS[part] else []
+    # A variable counts as its name: what facts add differs from one alert to the next.
+    count = gsm7.counted(gsm7.likened(placeholders.NAME.sub(r"\1", body)))
+    if count.segments <= SMS_SEGMENTS:
+        return []
+    sentence = _("It has %(length)d characters, which is an SMS of %(segments)d segments; at most %(limit)d.")
+    return [sentence % {"length": len(body), "segments": count.segments, "limit": SMS_SEGMENTS}]
 
 
 def told(count: gsm7.Count) -> str:

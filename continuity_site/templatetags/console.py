@@ -184,6 +184,8 @@ DECISIONS = {
     "contact_point.wrong_code": _lazy("Wrong verification code"),
     "contact_point.tested": _lazy("Test of a contact point"),
     "link.revoked": _lazy("Link revoked"),
+    "text.changed": _lazy("Message texts changed"),
+    "text.restored": _lazy("Shipped message texts restored"),
     "alert.decided": _lazy("Contacts alerted"),
     "alert.recovery": _lazy("Contacts told of the recovery"),
     "message.downloaded": _lazy("Message downloaded"),

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.access import ConsoleRequest, account_required, administrator_required, back
 from accounts.models import Person
 from continuity_site.demo import control, letters
+from notifications.letters import letter_response
 from notifications.models import DemoMessage
 
 MODES = {
@@ -111,12 +112,4 @@ def send(request: ConsoleRequest) -> HttpResponse:
 def letter(request: ConsoleRequest, pk: int) -> HttpResponse:
     """An alert e-mail's HTML as a mail program shows it: inline styles, and nothing but."""
     found = get_object_or_404(DemoMessage, pk=pk, account=request.account)
-    response = HttpResponse(
-        found.html or found.text, content_type="text/html" if found.html else "text/plain"
-    )
-    response.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-popups allow-popups-to-escape-sandbox "
-        "allow-top-navigation-by-user-activation; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
-    )
-    response.headers["X-Frame-Options"] = "SAMEORIGIN"
-    return response
+    return letter_response(found.html, found.text)

@@ -5,10 +5,13 @@ from notifications.services.outbox import notify
 from notifications.services.receipts import take_receipt
 from notifications.services.sending import send, send_due
 from notifications.services.suspensions import suspend, suspended_until
+from notifications.services.texts import change_texts, restore_texts
 
 __all__ = [
     "LinkResolver",
+    "change_texts",
     "notify",
+    "restore_texts",
     "send",
     "send_due",
     "set_link_resolver",

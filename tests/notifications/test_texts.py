@@ -139,7 +139,7 @@ def test_an_sms_fits_one_segment_whatever_the_server_said(
         repeat=repeat,
     ).text
     assert (LINK in text) == (kind not in codes.TO_ONE_POINT), "neither a code nor a test acts as its contact"
-    assert gsm7.fits(text), (len(text), text)
+    assert gsm7.counted(text).segments == 1, (len(text), text)
 
 
 def test_the_servers_words_fill_what_room_an_sms_has() -> None:

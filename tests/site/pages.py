@@ -65,6 +65,7 @@ class World:
             "monitor": f"/monitors/{self.monitor.pk}/",
             "contacts": "/contacts/",
             "settings": "/settings/",
+            "texts": "/settings/texts/",
             "zone": "/settings/zone/",
             "route-test": f"/settings/routes/{self.route.pk}/test/",
             "route-test-result": f"/settings/routes/{self.route.pk}/test/{self.test.pk}/",
@@ -89,6 +90,7 @@ WRITING = {
     "alerts": "/settings/alerts/",
     "domain-add": "/settings/domain/",
     "route-add": "/settings/route/",
+    "text": "/settings/texts/outage/de/",
 }
 FOR_ADMINISTRATORS = {*WRITING, "queue-act", "monitor-edit", "contact-edit", "route", "domain"}
 OF_ROWS = {
