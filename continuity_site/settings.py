@@ -162,6 +162,7 @@ RQ = {"COMMIT_MODE": "on_db_commit"}
 ALERT_EMAIL_URL = env.str("ALERT_EMAIL_URL", default="")
 ALERT_FROM = env.str("ALERT_FROM", default="Continuity <continuity@localhost>")
 ALERT_SMS_URL = env.str("ALERT_SMS_URL", default="")
+WEBHOOK_NETWORKS = env.list("WEBHOOK_NETWORKS", default=[])
 
 # --- Pages ------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from django.utils.translation import gettext as _
 
 from accounts.addresses import Unusable, check_out_of_band, email, phone
+from notifications.transports import webhook
 
 __all__ = ["Unusable", "check_out_of_band", "cleaned", "masked"]
 
@@ -36,6 +37,8 @@ def masked(url: str) -> str:
 
 def _app(address: str) -> str:
     schema = address.partition("://")[0].lower()
+    if schema in webhook.SCHEMES:
+        return _webhook(address)
     if not re.fullmatch(r"[a-z0-9]+", schema) or "://" not in address or re.search(r"\s", address):
         raise Unusable(_("This is not the address of a notification service, such as ntfys://host/topic."))
     if schema in _LOCAL or schema == "file":
@@ -54,6 +57,16 @@ def _app(address: str) -> str:
         raise Unusable(_("This address leads to the gateway itself."))
     if not _known_to_apprise(address):
         raise Unusable(_("No notification service is known by this address. Check it against its manual."))
+    return address
+
+
+def _webhook(address: str) -> str:
+    if re.search(r"\s", address):
+        raise Unusable(_("This address has blanks in it."))
+    try:
+        webhook.target(address)
+    except ValueError as error:
+        raise Unusable(str(error)) from error
     return address
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
@@ -48,6 +49,17 @@ def settings_can_work(**_kwargs: Any) -> list[CheckMessage]:
                 id="notifications.E002",
             )
         )
+    for network in settings.WEBHOOK_NETWORKS:
+        try:
+            ip_network(network)
+        except ValueError:
+            found.append(
+                Error(
+                    f"WEBHOOK_NETWORKS: {network} is not a network.",
+                    hint="Use networks such as 10.20.0.0/16, separated by commas.",
+                    id="notifications.E004",
+                )
+            )
     return found
 
 

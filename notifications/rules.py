@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 SUSPENSION_HOURS = (1, 2, 4, 8, 24)
 
@@ -14,6 +15,36 @@ STALE_AFTER_OTHERWISE = timedelta(hours=24)
 
 # Waits after rounds in which every contact point failed for now; the last one is repeated.
 BACKOFF = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 300, 600, 900))
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most so many attempts over a channel within a span, for one contact, account or the installation.
+
+    With a `kind` it counts, and holds back, notifications of that kind only.
+    """
+
+    channel: str
+    per: Literal["contact", "account", "installation"]
+    most: int
+    within: timedelta
+    kind: str = ""
+
+
+# Whatever goes wrong, 28,000 SMS are impossible. What is over a limit is held back, or goes another way.
+LIMITS = (
+    Limit("sms", "contact", 12, HOUR),
+    Limit("sms", "contact", 6, HOUR, kind="action"),  # what the others did must not eat up the alerts
+    Limit("sms", "account", 120, HOUR),
+    Limit("sms", "account", 1000, DAY),
+    Limit("sms", "installation", 600, HOUR),
+    Limit("sms", "installation", 5000, DAY),
+    Limit("email", "contact", 60, HOUR),
+    Limit("email", "account", 2000, HOUR),
+    Limit("app", "contact", 60, HOUR),
+)
 
 # A provider that asks for a longer wait is asked again all the same: an alert must not sleep for a day.
 LONGEST_RETRY_AFTER = timedelta(minutes=15)
@@ -55,6 +86,15 @@ def next_try(rounds: int, stale: datetime, now: datetime) -> datetime:
     Never after `stale`, so that a notification that nobody took is given up on time.
     """
     return min(now + BACKOFF[min(rounds, len(BACKOFF)) - 1], max(stale, now))
+
+
+# No wait between two tries is longer, so that a wait that a wrong clock made is known by its length.
+LONGEST_WAIT = timedelta(hours=1)
+
+
+def held_until(until: datetime, stale: datetime, now: datetime) -> datetime:
+    """When to look again at a notification that is held back until then."""
+    return min(until, now + LONGEST_WAIT, max(stale, now))
 
 
 @dataclass(frozen=True)

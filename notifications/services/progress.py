@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -20,8 +20,6 @@ from notifications.models import Attempt, ContactPoint, Notification, Notificati
 
 State = Notification.State
 T = TypeVar("T")
-
-LONGEST_WAIT = timedelta(hours=1)  # no wait between two rounds is longer: rules.next_try
 
 # After an accepted message the result is worth waiting for: a restarting database is back in seconds.
 PERSIST_SECONDS = (0.2, 1, 3, 6, 10)
@@ -51,7 +49,7 @@ def keep_trying(operation: Callable[[], T]) -> T:
 
 def put_right(now: datetime) -> int:
     """End waits and claims that a clock made which was ahead and has been put back. Returns how many."""
-    waiting = Notification.objects.filter(state=State.PENDING, due_at__gt=now + LONGEST_WAIT)
+    waiting = Notification.objects.filter(state=State.PENDING, due_at__gt=now + rules.LONGEST_WAIT)
     claimed = Notification.objects.filter(state=State.SENDING, claimed_at__gt=now + rules.STUCK_AFTER)
     return waiting.update(due_at=now) + claimed.update(claimed_at=now)
 
@@ -109,18 +107,17 @@ def finish(attempt: Attempt, outcome: Outcome, now: datetime) -> bool:
 
 def sent(notification_id: int, held: datetime, now: datetime) -> None:
     """The provider has accepted it."""
-    _held(notification_id, held).update(state=State.SENT, sent_at=now)
+    _held(notification_id, held).update(state=State.SENT, sent_at=now, held_back="")
 
 
-def wait(notification_id: int, held: datetime, rounds: int, stale: datetime, now: datetime) -> None:
-    """Back to pending: every contact point failed for now."""
-    due = rules.next_try(rounds, stale, now)
-    _held(notification_id, held).update(state=State.PENDING, due_at=due, claimed_at=None)
+def wait(notification_id: int, held: datetime, due: datetime, held_back: str = "") -> None:
+    """Back to pending until `due`: every contact point failed for now, or is held back by a limit."""
+    _held(notification_id, held).update(state=State.PENDING, due_at=due, claimed_at=None, held_back=held_back)
 
 
 def failed(notification_id: int, held: datetime, reason: str) -> None:
     """Given up, for this reason."""
-    _held(notification_id, held).update(state=State.FAILED, failure=reason)
+    _held(notification_id, held).update(state=State.FAILED, failure=reason, held_back="")
 
 
 def _held(notification_id: int, held: datetime) -> NotificationQuerySet:

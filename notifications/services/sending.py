@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from notifications import rules, texts
 from notifications.models import Attempt, ContactPoint, Notification
-from notifications.services import progress
+from notifications.services import limits, progress
 from notifications.services.links import link_of
 from notifications.services.points import disable_point, usable_points
 from notifications.services.progress import Outcome
@@ -113,18 +113,30 @@ class _Sending:
         stale = rules.stale_at(notification.kind, notification.created_at, minutes)
         while True:
             if self.clock() >= stale:
-                self._give_up(_("It was too old to be sent: %s") % self._last_words())
+                why = notification.held_back or self._last_words()
+                self._give_up(_("It was too old to be sent: %s") % why)
                 return
             points = usable_points(notification, self.clock())
-            step = self._next_step(notification, list(points))
-            if isinstance(step, rules.Wait):
-                progress.wait(self.notification_id, self.held, self._rounds(), stale, self.clock())
+            held = limits.held_back(notification, points.values(), self.clock())
+            step = self._next_step(notification, [pk for pk in points if pk not in held])
+            if isinstance(step, rules.Wait) or (held and isinstance(step, rules.GiveUp)):
+                self._wait(step, min(held.values(), key=lambda one: one.until, default=None), stale)
                 return
             if isinstance(step, rules.GiveUp):
                 self._give_up(self._reason(notification, step))
                 return
             if not self._use(notification, points[step.point], repeat=step.repeat):
                 return
+
+    def _wait(self, step: rules.Wait | rules.GiveUp, held: limits.Held | None, stale: datetime) -> None:
+        now = self.clock()
+        if held and isinstance(step, rules.GiveUp):
+            due = rules.held_until(held.until, stale, now)
+        else:
+            due = rules.next_try(self._rounds(), stale, now)
+        if held:
+            logger.warning("notification %s is held back: %s", self.notification_id, held.reason)
+        progress.wait(self.notification_id, self.held, due, held.reason if held else "")
 
     def _use(self, notification: Notification, point: ContactPoint, *, repeat: bool) -> bool:
         """Make one attempt. Says whether to go on: it was not accepted, and the claim is still ours."""

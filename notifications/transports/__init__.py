@@ -62,6 +62,8 @@ _TRANSPORTS = {
     ("email", ""): "notifications.transports.smtp.send",
     ("sms", "twilio"): "notifications.transports.twilio.send",
     ("sms", ""): "notifications.transports.apprise_.send_sms",
+    ("app", "webhook"): "notifications.transports.webhook.send",
+    ("app", "webhook+http"): "notifications.transports.webhook.send",
     ("app", ""): "notifications.transports.apprise_.send_app",
 }
 _DEMO = "notifications.transports.demo.send"

@@ -11,19 +11,25 @@ import re
 import threading
 import warnings
 from dataclasses import dataclass, field
+from typing import Any
 
 import apprise
+import requests
 from apprise import Apprise, AppriseAsset, NotifyFormat, PersistentStoreMode
 from apprise.manager_plugins import NotificationManager
 from django.conf import settings
 from django.utils.translation import gettext as _
 
 from notifications.transports import PermanentFailure, Rendered, TemporaryFailure
+from notifications.transports.bounded import within
 
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 10
+# Those are for each wait; a service that drips, or is asked several things, is left alone after this long.
+MESSAGE_SECONDS = 60
+ANSWER_BYTES = 64 * 1024
 
 # What an error of the connection says when the request never went out.
 _NOT_SENT = re.compile(
@@ -74,16 +80,23 @@ def _plugin(url: str) -> apprise.NotifyBase | None:
     if plugin is not None:
         plugin.socket_connect_timeout = CONNECT_SECONDS
         plugin.socket_read_timeout = ANSWER_SECONDS
+        plugin.redirects = False  # a POST that was redirected arrives as a GET, or where nobody looked
     return plugin
 
 
 def _notify(plugin: apprise.NotifyBase, title: str, body: str) -> str:
-    with _listening() as heard:
-        try:
-            accepted = plugin.notify(body=body, title=title, body_format=NotifyFormat.TEXT)
-        except Exception as error:
-            # Nobody knows how far the plugin came.
-            raise TemporaryFailure(type(error).__name__, perhaps_sent=True) from None
+    def notify() -> tuple[bool, _Heard]:
+        with _listening() as heard:
+            return bool(plugin.notify(body=body, title=title, body_format=NotifyFormat.TEXT)), heard
+
+    try:
+        accepted, heard = within(MESSAGE_SECONDS, notify)
+    except TimeoutError:
+        words = _("%s took too long.") % plugin.service_name
+        raise TemporaryFailure(words, perhaps_sent=True) from None
+    except Exception as error:
+        # Nobody knows how far the plugin came.
+        raise TemporaryFailure(type(error).__name__, perhaps_sent=True) from None
     if accepted:
         return _("accepted by %s") % plugin.service_name
     words = heard.words or _("%s did not accept it.") % plugin.service_name
@@ -123,6 +136,20 @@ class _Heard:
             found = _CODE.search(text)
             self.code = int(found[1]) if found else self.code
             self.lines.append(text)
+
+
+class _ShortAnswers(requests.Session):
+    """Reads no more of an answer than anybody will look at."""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        response = super().send(request, **kwargs | {"stream": True})
+        response._content = next(response.iter_content(ANSWER_BYTES), b"")
+        response.close()
+        return response
+
+
+# Used by all that apprise's services send, and by nothing else here.
+requests.sessions.Session = _ShortAnswers  # type: ignore[misc]
 
 
 class _Listener(logging.Handler):

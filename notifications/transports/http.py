@@ -9,10 +9,8 @@ from __future__ import annotations
 import io
 import ipaddress
 import os
-import queue
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from notifications.transports import TemporaryFailure
+from notifications.transports.bounded import within
 
 # Resolving, connecting, and from there to the end of the answer: 45 s in all.
 RESOLVE_SECONDS = 10
@@ -179,24 +178,12 @@ def _address(socket_address: Any) -> Address:
 
 
 def _resolved(host: str, port: int) -> list[Found]:
-    """The addresses of `host`. The system's resolver knows no time-out: it works in a thread of its own."""
-    answers: queue.Queue[list[Found] | OSError] = queue.Queue()
-
-    def resolve() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            answers.put([(family, address) for family, _type, _proto, _name, address in found])
-        except (OSError, UnicodeError) as error:
-            answers.put(error if isinstance(error, OSError) else OSError(0, _("not a host name")))
-
-    threading.Thread(target=resolve, daemon=True).start()
+    """The addresses of `host`; the system's resolver knows no time-out."""
     try:
-        answer = answers.get(timeout=RESOLVE_SECONDS)
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
+        found = within(RESOLVE_SECONDS, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except UnicodeError:
+        raise OSError(0, _("not a host name")) from None
+    return [(family, address) for family, _type, _proto, _name, address in found]
 
 
 class _Bounded:

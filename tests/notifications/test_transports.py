@@ -137,6 +137,21 @@ def test_a_provider_without_an_answer_may_have_sent_it(
     assert not raised.value.perhaps_sent
 
 
+def test_an_endless_or_dripping_answer_holds_up_nobody(
+    provider: SmsProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.status, provider.answer, provider.endless = 500, b"x" * 10, True
+    with pytest.raises(TemporaryFailure) as raised:
+        apprise_.send_sms(SMS)
+    assert not raised.value.perhaps_sent
+    provider.endless, provider.drips = False, True
+    monkeypatch.setattr(apprise_, "MESSAGE_SECONDS", 0.2)
+    with pytest.raises(TemporaryFailure) as raised:
+        apprise_.send_sms(SMS)
+    assert raised.value.perhaps_sent
+    assert "took too long" in str(raised.value)
+
+
 def test_no_log_sees_an_address_a_secret_or_a_text(
     provider: SmsProvider, app: Rendered, capfd: pytest.CaptureFixture[str]
 ) -> None:

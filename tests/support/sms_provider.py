@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -91,8 +92,8 @@ class SmsProvider:
 
 
 @contextmanager
-def sms_provider() -> Iterator[SmsProvider]:
-    """A provider on a free port, until the end of the block."""
+def sms_provider(context: ssl.SSLContext | None = None) -> Iterator[SmsProvider]:
+    """A provider on a free port, until the end of the block; with a context it speaks TLS."""
     state: SmsProvider
 
     class Handler(BaseHTTPRequestHandler):
@@ -137,6 +138,8 @@ def sms_provider() -> Iterator[SmsProvider]:
             pass  # a client that was killed
 
     server = Server(("127.0.0.1", 0), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     state = SmsProvider(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
