@@ -40,7 +40,7 @@ def test_nothing_is_lost_and_only_what_was_in_flight_comes_twice(path: MailPath)
         world = organisation(server.port)
         server.reply("end", "", delay=0.02)  # so that there is a moment between the content and its 250
         path.start()
-        with PatientSenders(path.smtp_port, ADDRESSES, CLIENTS, pause=0.005) as senders:
+        with PatientSenders(path.smtp_port, ADDRESSES, CLIENTS, pause=0.02) as senders:
             for _ in range(KILLS):
                 flows(senders, server, chance.randrange(1, 60))
                 victims = chance.choice((("gateway",), ("courier",), ("gateway", "courier")))
