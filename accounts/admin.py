@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 
-from accounts.models import Account, AuditEntry, Contact, MailDomain, Membership, Person, User
+from accounts.models import Account, AuditEntry, Contact, Group, MailDomain, Membership, Person, User
 
 admin.site.register(User, UserAdmin)
 
@@ -25,8 +25,15 @@ class MembershipAdmin(admin.ModelAdmin[Membership]):
 
 @admin.register(Person)
 class PersonAdmin(admin.ModelAdmin[Person]):
-    list_display = ("name", "address", "account")
+    list_display = ("name", "address", "alternate_address", "phone", "account")
     search_fields = ("name", "address")
+
+
+@admin.register(Group)
+class GroupAdmin(admin.ModelAdmin[Group]):
+    list_display = ("name", "account")
+    list_filter = ("account",)
+    autocomplete_fields = ("people",)
 
 
 @admin.register(Contact)

@@ -9,7 +9,11 @@ import sys
 import uvloop
 
 LENGTH = re.compile(rb"(?i)content-length: *(\d+)")
-ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n{"status":"queued"}'
+BODY = b'{"sid": "SM0", "status": "queued"}'
+ANSWER = b"HTTP/1.1 201 CREATED\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(BODY),
+    BODY,
+)
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:

@@ -25,6 +25,8 @@ def console(request: HttpRequest) -> dict[str, Any]:
         (_("Events"), reverse("events")),
         (_("Monitors"), reverse("monitors")),
         (_("Contacts"), reverse("contacts")),
+        (_("People"), reverse("people")),
+        (_("Notices"), reverse("notices")),
         (_("Settings"), reverse("settings")),
     ]
     if account.is_demo:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import Account, Contact, MailDomain, Membership, Person, User
+from accounts.models import Account, Contact, Group, MailDomain, Membership, Person, User
 from delivery.models import DeliverySettings, Route, RouteHost
 from delivery.services import ensure_next_hop
 from events.models import AlertSettings
@@ -30,6 +30,7 @@ PEOPLE = (
     ("Maria Silva", "maria"),
     ("Tom Becker", "tom"),
 )
+GROUPS = ("Sales", "Workshop")
 # Out of band: never in the account's own domain. 555-01xx numbers are kept for fiction.
 CONTACTS = (
     (
@@ -54,10 +55,7 @@ def seed() -> Account:
     domain, _ = MailDomain.objects.get_or_create(name=DOMAIN, defaults={"account": account})
     if domain.account_id != account.pk:
         raise RuntimeError(f"{DOMAIN} belongs to another account")
-    for name, local_part in PEOPLE:
-        Person.objects.get_or_create(
-            address=f"{local_part}@{DOMAIN}", defaults={"account": account, "name": name}
-        )
+    _people(account)
     DeliverySettings.objects.get_or_create(account=account)
     AlertSettings.objects.get_or_create(account=account)
     users = _users(account)
@@ -66,6 +64,23 @@ def seed() -> Account:
     if not monitor.contacts.exists():
         monitor.contacts.set(contacts)
     return account
+
+
+def _people(account: Account) -> None:
+    """All but the last can be told something while the mail server is down."""
+    groups = [Group.objects.get_or_create(account=account, name=name) for name in GROUPS]
+    for n, (name, local_part) in enumerate(PEOPLE):
+        person, made = Person.objects.get_or_create(
+            address=f"{local_part}@{DOMAIN}",
+            defaults={
+                "account": account,
+                "name": name,
+                "alternate_address": f"{local_part}@home.example.net" if n % 3 != 2 and n < 9 else "",
+                "phone": f"+120255501{10 + n}" if n % 2 == 0 and n < 9 else "",
+            },
+        )
+        if made:
+            groups[n % len(GROUPS)][0].people.add(person)
 
 
 def sign_in() -> tuple[str, str]:

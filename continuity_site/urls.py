@@ -7,6 +7,7 @@ from accounts import views as accounts
 from continuity_site.health import healthz
 from continuity_site.views import dashboard, demo, settings
 from delivery.urls import settings_urls
+from notifications.bulk.views import people_list
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -19,6 +20,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("m/", include("events.urls")),
     path("monitors/", include("monitoring.urls")),
     path("contacts/", include("notifications.urls")),
+    path("people/", people_list, name="people"),
+    path("notices/", include("notifications.bulk.urls")),
     path("receipts/", include("notifications.receipt_urls")),
     path("settings/", settings.overview, name="settings"),
     path("settings/", include(settings_urls)),

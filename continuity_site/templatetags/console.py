@@ -202,6 +202,14 @@ DECISIONS = {
     "recipients.imported": _lazy("Recipients imported"),
     "recipients.removed": _lazy("Recipients removed"),
     "route.tested": _lazy("Route tested"),
+    "notice.written": _lazy("Notice written"),
+    "notice.discarded": _lazy("Draft of a notice deleted"),
+    "notice.started": _lazy("Notice sent to people"),
+    "notice.paused": _lazy("Notice paused"),
+    "notice.resumed": _lazy("Notice resumed"),
+    "notice.cancelled": _lazy("Notice cancelled"),
+    "notice.retried": _lazy("Notice tried again"),
+    "notice.finished": _lazy("Notice finished"),
     "route.test_arrived": _lazy("Test message arrived"),
 }
 

@@ -1,4 +1,4 @@
-"""The form in which a notice is written."""
+"""Forms: a notice as it is written, and which people to show."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.forms import AccountForm
+from accounts.models import Account, Group
 from notifications.bulk.models import Notice
 
 
@@ -44,3 +45,28 @@ class NoticeForm(AccountForm[Notice]):
         if cleaned.get("way") == Notice.Way.SMS and not cleaned.get("sms_text", "").strip():
             self.add_error("sms_text", _("Write the text of the SMS."))
         return cleaned
+
+
+class PeopleFilter(forms.Form):
+    """Which people to show. Sent by GET, so that the result has an address."""
+
+    q = forms.CharField(label=gettext_lazy("Name or address contains"), required=False, max_length=200)
+    group = forms.ModelChoiceField(
+        Group.objects.none(), label=gettext_lazy("Group"), required=False, empty_label=gettext_lazy("All")
+    )
+    reach = forms.ChoiceField(
+        label=gettext_lazy("Reached by"),
+        required=False,
+        choices=[
+            ("", gettext_lazy("All")),
+            ("email", gettext_lazy("E-mail")),
+            ("sms", gettext_lazy("SMS")),
+            ("none", gettext_lazy("Cannot be reached")),
+        ],
+    )
+
+    def __init__(self, account: Account, data: Any) -> None:
+        super().__init__(data, auto_id="filter-%s")
+        group = self.fields["group"]
+        assert isinstance(group, forms.ModelChoiceField)
+        group.queryset = account.groups.order_by("name", "pk")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from accounts.models import Account, Contact, MailDomain, Membership, User
+from accounts.models import Account, Contact, Group, MailDomain, Membership, Person, User
 from accounts.services import Actor, decision
 from delivery.models import (
     Attempt,
@@ -23,6 +23,7 @@ from delivery.models import (
 )
 from events.models import AlertStream, ContinuityEvent
 from monitoring.models import Monitor, Outage, Window
+from notifications.bulk.models import Notice, NoticeRecipient
 from notifications.models import ContactPoint, DemoMessage, Notification, Suspension
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
@@ -49,6 +50,12 @@ class World:
         """The latest of what was done to mail in the queue."""
         return BulkAction.objects.filter(account=self.account).latest("pk")
 
+    @property
+    def notices(self) -> list[Notice]:
+        """A notice that was sent, and a draft."""
+        found = Notice.objects.filter(account=self.account).order_by("-pk")
+        return [found.exclude(state="draft")[0], found.filter(state="draft")[0]]
+
     def addresses(self) -> dict[str, str]:
         """Every page of the account by name; those of `WRITING` are for administrators."""
         return {
@@ -71,12 +78,19 @@ class World:
             "route-test-result": f"/settings/routes/{self.route.pk}/test/{self.test.pk}/",
             "recipients": f"/settings/domains/{self.domain.pk}/recipients/",
             "recipients-import": f"/settings/domains/{self.domain.pk}/recipients/import/{self.list.pk}/",
+            "people": "/people/",
+            "notices": "/notices/",
+            "notice": f"/notices/{self.notices[0].pk}/",
+            "notice-people": f"/notices/{self.notices[0].pk}/people/",
+            "notice-draft": f"/notices/{self.notices[1].pk}/",
+            "notice-draft-people": f"/notices/{self.notices[1].pk}/people/",
             "demo": "/demo/",
             "letter": f"/demo/letter/{self.letter.pk}/",
             **WRITING,
             "monitor-edit": f"/monitors/{self.monitor.pk}/edit/",
             "contact": f"/contacts/{self.contact.pk}/",
             "contact-edit": f"/contacts/{self.contact.pk}/edit/",
+            "notice-edit": f"/notices/{self.notices[1].pk}/edit/",
             "route": f"/settings/route/{self.route.pk}/",
             "domain": f"/settings/domain/{self.domain.pk}/",
         }
@@ -85,6 +99,7 @@ class World:
 WRITING = {
     "monitor-add": "/monitors/add/",
     "contact-add": "/contacts/add/",
+    "notice-add": "/notices/add/",
     "account": "/settings/account/",
     "delivery": "/settings/delivery/",
     "alerts": "/settings/alerts/",
@@ -92,7 +107,7 @@ WRITING = {
     "route-add": "/settings/route/",
     "text": "/settings/texts/outage/de/",
 }
-FOR_ADMINISTRATORS = {*WRITING, "queue-act", "monitor-edit", "contact-edit", "route", "domain"}
+FOR_ADMINISTRATORS = {*WRITING, "queue-act", "monitor-edit", "contact-edit", "notice-edit", "route", "domain"}
 OF_ROWS = {
     "recipients",
     "recipients-import",
@@ -106,6 +121,11 @@ OF_ROWS = {
     "monitor-edit",
     "contact",
     "contact-edit",
+    "notice",
+    "notice-people",
+    "notice-draft",
+    "notice-draft-people",
+    "notice-edit",
     "route",
     "domain",
 }
@@ -145,6 +165,7 @@ def make_world(slug: str, *, rows: int = 1, demo: bool = True) -> World:
         monitor.contacts.add(contact)
         message = _message(account, hop, n)
         event = _event(account, n)
+        _notice(account, n)
         _outage(monitor, contact, n)
         letter = DemoMessage.objects.create(
             account=account, at=NOW, channel="email", to="a@b.example", text="hello", html="<p>hello</p>"
@@ -248,6 +269,45 @@ def _import(domain: MailDomain, n: int) -> RecipientImport:
         addresses=f"new@{domain.name}",
         total=1,
     )
+
+
+def _notice(account: Account, n: int) -> None:
+    people = [
+        Person.objects.create(
+            account=account,
+            name=f"{account.slug} person {n}.{way}",
+            address=f"person{n}{way}@{account.slug}.example",
+            alternate_address=f"{account.slug}{n}@elsewhere.example" if way == "email" else "",
+            phone=f"+49151{n:08}" if way == "sms" else "",
+        )
+        for way in ("email", "sms", "none")
+    ]
+    group = Group.objects.create(account=account, name=f"{account.slug} group {n}")
+    group.people.set(people)
+    for state in ("done", "draft"):
+        notice = Notice.objects.create(
+            account=account,
+            subject=f"{account.slug} notice {n}",
+            text=f"{account.slug} says: use the web.",
+            sms_text="Use the web.",
+            state=state,
+            listed=state == "done",
+            made_at=NOW,
+            made_by="Maria",
+            started_at=NOW if state == "done" else None,
+            ended_at=NOW if state == "done" else None,
+        )
+        notice.groups.set(account.groups.all())
+        if state == "done":
+            for person, fate in zip(people, ("sent", "failed", "unreachable"), strict=True):
+                NoticeRecipient.objects.create(
+                    notice=notice,
+                    person=person,
+                    name=person.name,
+                    state=fate,
+                    due_at=NOW,
+                    words="550 5.1.1 no",
+                )
 
 
 def _event(account: Account, n: int) -> ContinuityEvent:
