@@ -51,10 +51,14 @@ class World:
         return BulkAction.objects.filter(account=self.account).latest("pk")
 
     @property
-    def notices(self) -> list[Notice]:
-        """A notice that was sent, and a draft."""
-        found = Notice.objects.filter(account=self.account).order_by("-pk")
-        return [found.exclude(state="draft")[0], found.filter(state="draft")[0]]
+    def notice(self) -> Notice:
+        """The latest notice that was sent."""
+        return Notice.objects.filter(account=self.account, state="done").latest("pk")
+
+    @property
+    def draft(self) -> Notice:
+        """The latest draft of a notice."""
+        return Notice.objects.filter(account=self.account, state="draft").latest("pk")
 
     def addresses(self) -> dict[str, str]:
         """Every page of the account by name; those of `WRITING` are for administrators."""
@@ -80,17 +84,17 @@ class World:
             "recipients-import": f"/settings/domains/{self.domain.pk}/recipients/import/{self.list.pk}/",
             "people": "/people/",
             "notices": "/notices/",
-            "notice": f"/notices/{self.notices[0].pk}/",
-            "notice-people": f"/notices/{self.notices[0].pk}/people/",
-            "notice-draft": f"/notices/{self.notices[1].pk}/",
-            "notice-draft-people": f"/notices/{self.notices[1].pk}/people/",
+            "notice": f"/notices/{self.notice.pk}/",
+            "notice-people": f"/notices/{self.notice.pk}/people/",
+            "notice-draft": f"/notices/{self.draft.pk}/",
+            "notice-draft-people": f"/notices/{self.draft.pk}/people/",
             "demo": "/demo/",
             "letter": f"/demo/letter/{self.letter.pk}/",
             **WRITING,
             "monitor-edit": f"/monitors/{self.monitor.pk}/edit/",
             "contact": f"/contacts/{self.contact.pk}/",
             "contact-edit": f"/contacts/{self.contact.pk}/edit/",
-            "notice-edit": f"/notices/{self.notices[1].pk}/edit/",
+            "notice-edit": f"/notices/{self.draft.pk}/edit/",
             "route": f"/settings/route/{self.route.pk}/",
             "domain": f"/settings/domain/{self.domain.pk}/",
         }
