@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db import connection
 
-from delivery.models import Message, Recipient
-from delivery.reads.buckets import Bucket, instant_of
+from delivery.reads.buckets import instant_of
 
 CHART_BUCKETS = 48
+BUCKET_SECONDS = 24 * 3600 // CHART_BUCKETS
+MUCH = 10_000  # messages a day: from here on what is over is counted once
+_Counts = dict[int, tuple[int, int]]
+_over: dict[int, _Counts] = {}
 
 
 @dataclass(frozen=True)
@@ -24,37 +27,51 @@ class Rate:
     delivered: int
 
 
-def delivery_rates(account_id: int, now: datetime, hours: int = 24) -> list[Rate]:
-    """Messages accepted and recipients delivered in each of 48 equal buckets of the last `hours`.
+def delivery_rates(account_id: int, now: datetime) -> list[Rate]:
+    """Messages accepted and recipients delivered in each half-hour of the last 24 hours.
 
-    The last bucket holds `now` and is not complete yet. Buckets are aligned to multiples of their length.
+    The last one holds `now` and is not over yet. Of an account with much mail this process remembers those
+    that have been over for half an hour.
     """
-    seconds = hours * 3600 // CHART_BUCKETS
-    last = int(now.timestamp()) // seconds
-    since = instant_of((last - CHART_BUCKETS + 1) * seconds)
-    accepted = _by_bucket(
-        Message.objects.filter(account_id=account_id, accepted_at__gte=since), "accepted_at", seconds
-    )
-    delivered = _by_bucket(
-        Recipient.objects.filter(
-            next_hop__route__account_id=account_id,
-            state=Recipient.State.DELIVERED,
-            final_at__gte=since,
-        ),
-        "final_at",
-        seconds,
-    )
+    last = int(now.timestamp()) // BUCKET_SECONDS
+    numbers = range(last - CHART_BUCKETS + 1, last + 1)
+    known = _over.pop(account_id, {})
+    if known and max(known) >= last - 1:  # the clock was put back
+        known = {}
+    counts = known | _counts(account_id, [number for number in numbers if number not in known])
+    if sum(counts[number][0] for number in numbers) > MUCH:
+        _over[account_id] = {number: counts[number] for number in numbers[:-2]}
     return [
-        Rate(
-            start=instant_of(number * seconds),
-            end=instant_of((number + 1) * seconds),
-            accepted=accepted.get(number, 0),
-            delivered=delivered.get(number, 0),
-        )
-        for number in range(last - CHART_BUCKETS + 1, last + 1)
+        Rate(instant_of(number * BUCKET_SECONDS), instant_of((number + 1) * BUCKET_SECONDS), *counts[number])
+        for number in numbers
     ]
 
 
-def _by_bucket(rows: QuerySet[Any], field: str, seconds: int) -> dict[int, int]:
-    buckets = rows.annotate(bucket=Bucket(field, seconds=seconds)).values_list("bucket")
-    return dict(buckets.annotate(number=Count("pk")).order_by())
+# One statement of index ranges: grouping by a function of the time of each row took ten times as long.
+_COUNT = """
+    WITH bucket (number, start_at, end_at) AS (VALUES {buckets}),
+    hop AS (
+        SELECT delivery_nexthop.id FROM delivery_nexthop
+        JOIN delivery_route ON delivery_route.id = route_id WHERE account_id = %s
+    )
+    SELECT number,
+        (SELECT COUNT(*) FROM delivery_message
+         WHERE account_id = %s AND accepted_at >= start_at AND accepted_at < end_at),
+        (SELECT SUM(
+            (SELECT COUNT(*) FROM delivery_recipient WHERE next_hop_id = hop.id
+             AND state = 'delivered' AND final_at >= start_at AND final_at < end_at)
+         ) FROM hop)
+    FROM bucket
+"""
+
+
+def _counts(account_id: int, numbers: Collection[int]) -> _Counts:
+    """How many were accepted and delivered, by the number of the half-hour since 1970."""
+    values: list[object] = []
+    for number in numbers:
+        ends = (instant_of(n * BUCKET_SECONDS) for n in (number, number + 1))
+        values += [number, *(connection.ops.adapt_datetimefield_value(end) for end in ends)]
+    buckets = ", ".join(["(%s, %s, %s)"] * len(numbers))
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT.format(buckets=buckets), [*values, account_id, account_id])
+        return {number: (accepted, int(delivered or 0)) for number, accepted, delivered in cursor.fetchall()}

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Account
 from delivery import reads
 from delivery.models import Attempt, Message, NextHop, Pause, Recipient, Route
+from delivery.reads import flow
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 Fixture = Callable[..., Recipient]
@@ -186,6 +187,26 @@ def test_delivery_rates_fall_into_aligned_buckets(account: Account, hop: NextHop
         (NOW - timedelta(minutes=30), 1, 0),
         (NOW, 0, 1),
     ]
+
+
+def test_delivery_rates_of_much_mail_count_what_is_over_once(
+    account: Account, hop: NextHop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "MUCH", 0)
+    monkeypatch.setattr(flow, "_over", {})
+
+    def accepted(minutes: int = 0) -> list[int]:
+        rates = reads.delivery_rates(account.pk, NOW + timedelta(minutes=minutes))
+        return [rate.accepted for rate in rates[-4:]]
+
+    for minutes in (75, 45, 15):
+        make(hop, minutes)
+    assert accepted() == [1, 1, 1, 0]
+    for minutes in (75, 15, -15):
+        make(hop, minutes)
+    assert accepted() == [1, 1, 2, 1], "an hour ago is over, half an hour ago may not be"
+    assert accepted(30) == [1, 2, 1, 0]
+    assert accepted(-60) == [0, 0, 2, 1], "the clock was put back: all is counted anew"
 
 
 def test_the_account_balances(account: Account, hop: NextHop) -> None:
