@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -67,7 +68,7 @@ _COUNT = """
 
 def _counts(account_id: int, numbers: Collection[int]) -> _Counts:
     """How many were accepted and delivered, by the number of the half-hour since 1970."""
-    values: list[object] = []
+    values: list[Any] = []
     for number in numbers:
         ends = (instant_of(n * BUCKET_SECONDS) for n in (number, number + 1))
         values += [number, *(connection.ops.adapt_datetimefield_value(end) for end in ends)]
