@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 NAME = re.compile(r"\{([a-z_]+)\}")
 _ANY_BRACES = re.compile(r"\{+[^{}\n]{0,40}\}+|[{}]")
+_BLANKS = re.compile(r"[ \t]+")
 # The line of the button: the words before the link are its label.
 _BUTTON = re.compile(r"(?P<label>[^{}]*?):?\s*\{link\}")
 
@@ -31,9 +32,11 @@ def unknown(source: str, known: set[str]) -> list[str]:
 def filled(source: str, facts: Mapping[str, str]) -> str:
     """The text with its facts, which are put in once: braces inside a fact stay as they are.
 
-    A name that is no fact stays as it was written: rather an odd word than no alert.
+    A name that is no fact stays as it was written: rather an odd word than no alert. Where an empty one stood
+    between words, one blank is left.
     """
-    return _put(_kept_lines(source, facts), facts)
+    lines = _put(_kept_lines(source, facts), facts).split("\n")
+    return "\n".join(_BLANKS.sub(" ", line).strip() for line in lines)
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,9 @@ class TextsForm(forms.Form):
 
     def clean(self) -> dict[str, str]:
         """Each part, and all that is wrong with it."""
-        for part, body in self.cleaned_data.items():
-            for problem in problems(self.kind, part, texts.tidied(body)):
-                self.add_error(part, problem)
+        for part, body in list(self.cleaned_data.items()):
+            if wrong := problems(self.kind, part, texts.tidied(body)):
+                self.add_error(part, forms.ValidationError(wrong))
         return self.cleaned_data
 
 

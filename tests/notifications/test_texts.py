@@ -35,13 +35,14 @@ def written(
     *,
     name: str = "Example Hospital",
     zone: str = "Europe/Berlin",
+    language: str = "en",
     now: datetime = NOW,
     repeat: bool = False,
     **facts: Any,
 ) -> Rendered:
     """The message, rendered without touching a database."""
     account = Account(pk=1, name=name)
-    contact = Contact(pk=1, account=account, name="Maria", time_zone=zone)
+    contact = Contact(pk=1, account=account, name="Maria", time_zone=zone, language=language)
     notification = Notification(
         pk=1, account=account, contact=contact, kind=kind, context=FACTS | MORE | {"account": name} | facts
     )

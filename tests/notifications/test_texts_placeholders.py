@@ -25,7 +25,7 @@ def test_facts_are_put_in_once_and_unknown_names_stay() -> None:
 
 def test_a_line_of_empty_variables_is_left_out_with_the_blank_one_after_it() -> None:
     source = "{account}\n\nIt said: {reply}\n\n{waiting} {reply}\nBye"
-    assert placeholders.filled(source, FACTS) == "A & <b>B\n\n3 wait. \nBye"
+    assert placeholders.filled(source, FACTS) == "A & <b>B\n\n3 wait.\nBye"
     assert placeholders.filled("{reply}\n\n\nHello", FACTS) == "Hello"
 
 
