@@ -95,7 +95,7 @@ def timeline(account_id: int, start: datetime, end: datetime) -> list[Moment]:
     That an alert was decided is left out: the alert itself is there, with what became of it.
     """
     entries = AuditEntry.objects.filter(account_id=account_id, at__gte=start, at__lte=end)
-    entries = entries.exclude(action__startswith="alert.")
+    entries = entries.exclude(action__in=("alert.decided", "alert.recovery"))
     alerts = Notification.objects.filter(
         account_id=account_id, created_at__gte=start, created_at__lte=end
     ).select_related("contact")

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
 from accounts.models import Account, Contact, TimeZoneField
-from monitoring.models import Outage
+from monitoring.models import Monitor, Outage
 from notifications.models import Notification
 
 
@@ -126,6 +126,23 @@ class AlertStream(models.Model):
         return f"alerts to {self.contact} about {self.outage}"
 
 
+class EscalationStep(models.Model):
+    """When a contact's turn comes in an outage of a monitor. Whoever has no row is at step 1: at once."""
+
+    monitor = models.ForeignKey(Monitor, models.CASCADE, related_name="escalation_steps")
+    contact = models.ForeignKey(Contact, models.CASCADE, related_name="escalation_steps")
+    step = models.PositiveSmallIntegerField()
+
+    class Meta(TypedModelMeta):
+        constraints = [
+            models.UniqueConstraint(fields=["monitor", "contact"], name="one_step_per_contact"),
+            models.CheckConstraint(condition=Q(step__range=(2, 5)), name="escalation_step_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.contact} at step {self.step} of {self.monitor}"
+
+
 class AlertSettings(models.Model):
     """The numbers of an account that have to do with alerts."""
 
@@ -133,12 +150,16 @@ class AlertSettings(models.Model):
     interval_minutes = models.PositiveSmallIntegerField(
         _("minutes between alerts"), default=60, help_text=_("15 to 1440 minutes.")
     )
+    step_minutes = models.PositiveSmallIntegerField(
+        _("minutes until the next step"), default=10, help_text=_("1 to 1440 minutes.")
+    )
 
     class Meta(TypedModelMeta):
         constraints = [
             models.CheckConstraint(
                 condition=Q(interval_minutes__range=(15, 1440)), name="alert_interval_range"
-            )
+            ),
+            models.CheckConstraint(condition=Q(step_minutes__range=(1, 1440)), name="alert_step_range"),
         ]
 
     def __str__(self) -> str:

@@ -74,6 +74,10 @@ def _request_key(link: ManageLink, action: str, form: Mapping[str, str]) -> str:
     return "portal:" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:48]
 
 
+def _seen(asked: _Request) -> None:
+    services.acknowledge(asked.link.account_id, asked.actor, request_key=asked.key)
+
+
 def _activate(asked: _Request) -> None:
     services.activate(
         asked.link.account_id,
@@ -116,6 +120,7 @@ def _resume(asked: _Request) -> None:
 
 
 _ACTIONS: dict[str, Callable[[_Request], None]] = {
+    "seen": _seen,
     "activate": _activate,
     "extend": _extend,
     "stop": _stop,
@@ -143,6 +148,10 @@ def _said(entry: AuditEntry, zone: ZoneInfo, now: datetime) -> Confirmation | No
     instant = parse_datetime(entry.details.get("until") or "")
     until = moment(instant, zone, now) if instant else ""
     return {
+        "outage.acknowledged": Confirmation(
+            _("Noted that you have seen this"),
+            _("Nobody else is woken for this outage. You are reminded of it until you suspend that."),
+        ),
         "event.activated": Confirmation(
             _("Continuity mode activated"),
             _("It ends on %(until)s if it is not extended.") % {"until": until},

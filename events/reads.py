@@ -13,7 +13,8 @@ from delivery.models import NextHop
 from delivery.reads import DiskForecast, Drain, Expiring, PauseState, QueueFigures
 from events import rules
 from events.models import AlertStream, ContinuityEvent, ManageLink
-from events.services import alerts, expiry
+from events.services import alerts, escalation, expiry
+from events.services.escalation import Seen
 from monitoring import reads as monitoring
 from monitoring.models import Outage
 from notifications.models import Suspension
@@ -29,6 +30,7 @@ class Status:
     now: datetime
     event: ContinuityEvent | None
     outages: tuple[Outage, ...]
+    seen: Seen | None
     suspended_until: datetime | None
     own_suspended_until: datetime | None
     can_suspend: bool
@@ -46,6 +48,7 @@ class Status:
 def status(account_id: int, now: datetime, contact: Contact | None = None) -> Status:
     """What an administrator has to know at once. A constant number of queries.
 
+    `seen` is who has seen all open outages, the last one to say so; None while one is not seen by anybody.
     `suspended_until` is the end of what silences everybody; `own_suspended_until` of what silences the
     contact, which may be later. `failing` is whether an outage still shows failures; `inbound` the worst
     `NextHop.State` of the way to the mail servers, `down` while one fails. `first_bounce_at` is None
@@ -60,12 +63,15 @@ def status(account_id: int, now: datetime, contact: Contact | None = None) -> St
         .order_by("opened_at")
     )
     everybody, own = _silences(account_id, recent, contact, now)
+    lasting = tuple(outage for outage in recent if outage.closed_at is None)
+    known = escalation.seen(account_id, lasting)
     pause = delivery.pause_state(account_id, now)
     failing = monitoring.is_failing(account_id)
     return Status(
         now=now,
         event=ContinuityEvent.objects.active(now).filter(account_id=account_id).first(),
-        outages=tuple(outage for outage in recent if outage.closed_at is None),
+        outages=lasting,
+        seen=max(known.values(), key=lambda one: one.at) if known and len(known) == len(lasting) else None,
         suspended_until=rules.silenced_until(everybody, now),
         own_suspended_until=rules.silenced_until(own, now),
         can_suspend=bool(recent),

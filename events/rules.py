@@ -96,6 +96,38 @@ def next_slot(due: datetime, interval: timedelta, now: datetime) -> datetime:
     return due + ((now - due) // interval + 1) * interval
 
 
+ACKNOWLEDGING = frozenset(
+    {
+        "outage.acknowledged",
+        "event.activated",
+        "event.extended",
+        "event.stopped",
+        "notifications.suspended",
+        "pause.started",
+        "pause.ended",
+    }
+)
+"""Whoever decides one of these while an outage is open has seen it. An opened link is none of them."""
+
+STEPS = (1, 2, 3, 4, 5)
+"""The steps of an escalation that a contact of a monitor can have."""
+
+
+def rank(step: int, reachable_steps: Iterable[int]) -> int:
+    """How many waits after the opening a step is told, plus one.
+
+    Steps at which nobody can be reached, or nobody is, are not waited for.
+    """
+    return 1 + len({earlier for earlier in reachable_steps if earlier < step})
+
+
+def told_from(opened_at: datetime, ranked: int, wait: timedelta, acknowledged: bool) -> datetime | None:
+    """From when on a contact is told of an outage, or None: somebody has seen it before their turn came."""
+    if ranked == 1:
+        return opened_at
+    return None if acknowledged else opened_at + (ranked - 1) * wait
+
+
 EXPIRY_WARNINGS = (timedelta(hours=6), timedelta(hours=24))
 """So long before the first mail goes back to its sender the contacts are told."""
 

@@ -32,6 +32,7 @@ def facts_of(notification: Notification, link: str, now: datetime) -> Facts:
     facts["zone"] = timezone.get_current_timezone_name()
     facts["link"] = link
     facts["reply"] = _shortened(_one_line(known.get("reply") or ""))
+    facts |= _seen(known.get("seen_by"), _moment(known.get("seen_at")), now)
     facts["again"] = _("Down again.") if known.get("again") else ""
     facts |= _waiting(_count(known.get("queued")), times["oldest"], now)
     facts |= _mode(times["mode_until"], now)
@@ -47,7 +48,7 @@ def shorter(facts: Facts) -> Iterator[Facts]:
     unnamed = {"monitor": _("mail")}
     bare = {"mode_short": "", "left_short": "", "again": ""}
     for less in ({}, counted, unnamed, counted | unnamed, counted | unnamed | bare):
-        yield facts | less
+        yield facts | less | ({"seen": ""} if less else {})
 
 
 def short_age(age: timedelta) -> str:
@@ -93,6 +94,12 @@ def _mode(until: datetime | None, now: datetime) -> Facts:
         "mode": _("Continuity mode is on until %s.") % shown,
         "mode_short": _("Continuity until %s.") % bare,
     }
+
+
+def _seen(who: object, at: datetime | None, now: datetime) -> Facts:
+    if not who or at is None:
+        return {"seen": ""}
+    return {"seen": _("%(who)s has seen it at %(at)s.") % {"who": _one_line(who), "at": _short(at, now)}}
 
 
 def _about(number: int, left: int) -> Facts:

@@ -33,6 +33,7 @@ VARIABLES: dict[str, StrOrPromise] = {
     "oldest": _("the age of the oldest message that waits"),
     "mode": _("whether continuity mode is on and until when, as a sentence"),
     "mode_short": _("the same for an SMS"),
+    "seen": _("who has seen the outage first, as a sentence; empty while nobody has"),
     "sentence": _("what somebody did and when, as a sentence"),
     "who": _("who did it"),
     "messages": _("how many messages it is about, in words"),
@@ -60,7 +61,7 @@ class Kind:
 
 
 _QUEUE = ("waiting", "waiting_short", "queued", "oldest")
-_OUTAGE = ("monitor", "since", "again", "reply", *_QUEUE, "mode", "mode_short")
+_OUTAGE = ("monitor", "since", "again", "reply", "seen", *_QUEUE, "mode", "mode_short")
 
 KINDS: dict[str, Kind] = {
     "outage": Kind(

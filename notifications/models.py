@@ -114,6 +114,10 @@ class Notification(models.Model):
         related_name="notifications",
         help_text=_("Only for the kinds that go to one contact point, verified or not: code and test."),
     )
+    points_wanted = models.PositiveSmallIntegerField(
+        default=1,
+        help_text=_("How many contact points should have it: one more each time that nobody has seen it."),
+    )
     kind = models.CharField(max_length=24, help_text=_("Names the templates, such as outage or recovery."))
     context = models.JSONField(default=dict)
     dedupe_key = models.CharField(max_length=120, unique=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import OuterRef, Prefetch, Subquery
 
 from accounts.models import Account, Contact
-from notifications import words
+from notifications import rules, words
 from notifications.models import Attempt, ContactPoint, Notification, Suspension
 from notifications.readiness import Readiness, Way, readiness
 
@@ -82,6 +83,33 @@ def last_messages(contact: Contact) -> dict[int, Notification]:
     attempts = Prefetch("attempts", Attempt.objects.order_by("pk"))
     found = Notification.objects.filter(pk__in=ids).prefetch_related(attempts)
     return {notification.point_id: notification for notification in found if notification.point_id}
+
+
+def with_a_usable_point(account_id: int) -> set[int]:
+    """The contacts of an account that have a contact point which is verified and not disabled."""
+    usable = ContactPoint.objects.usable().filter(contact__account=account_id)
+    return set(usable.order_by().values_list("contact", flat=True))
+
+
+def to_fall_through(keys: Collection[str], now: datetime) -> list[Notification]:
+    """Of the notifications with these keys, which nobody has acknowledged, those for one more contact point.
+
+    They were accepted longer ago than their contact lets pass, and the contact has another usable point.
+    """
+    usable = Prefetch("contact__points", ContactPoint.objects.usable(), to_attr="usable")
+    sent = Notification.objects.filter(
+        dedupe_key__in=keys,
+        state__in=(Notification.State.SENT, Notification.State.DELIVERED),
+        contact__telling=Contact.Telling.IN_ORDER,
+    )
+    found = []
+    for one in sent.select_related("contact").prefetch_related(usable, "attempts").order_by("pk"):
+        ever = [rules.Tried(tried.point_id or 0, tried.state) for tried in one.attempts.all()]
+        points = [point.pk for point in one.contact.usable]  # type: ignore[attr-defined]
+        wait = timedelta(minutes=one.contact.fall_through_minutes)
+        if one.sent_at and rules.falls_through(points, ever, one.sent_at, wait, now):
+            found.append(one)
+    return found
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,11 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class Enough:
+    """As many contact points have it as should."""
+
+
+@dataclass(frozen=True)
 class GiveUp:
     """Nothing is left that could be tried."""
 
@@ -131,28 +136,50 @@ ALL_REFUSED = "all refused"
 PERHAPS_ARRIVED = "perhaps arrived"
 
 
-def next_step(
-    points: Sequence[int], ever: Sequence[Tried], this_round: Sequence[Tried]
-) -> Use | Wait | GiveUp:
-    """What to do with a notification that nobody has accepted yet.
+ALL_POINTS = 100
+"""So many contact points are wanted when all are used at once: more than anybody has."""
 
+ACCEPTED = frozenset({"sent", "delivered"})
+"""The states of an attempt whose provider took the message, or delivered it."""
+
+
+def falls_through(
+    points: Sequence[int], ever: Sequence[Tried], accepted_at: datetime, wait: timedelta, now: datetime
+) -> bool:
+    """Whether what nobody has acknowledged goes to one more contact point: `wait` after the last took it."""
+    have_it = {tried.point for tried in ever if tried.state in ACCEPTED}
+    return accepted_at + wait <= now and any(point not in have_it for point in points)
+
+
+def next_step(
+    points: Sequence[int], ever: Sequence[Tried], this_round: Sequence[Tried], wanted: int = 1
+) -> Use | Wait | Enough | GiveUp:
+    """What to do with a notification until `wanted` contact points have accepted it.
+
+    One accepted attempt is enough for it to count as sent: when the other points refuse, it stays so.
     `points` are the usable contact points in order, `ever` all attempts so far and `this_round` those of
     the present round. Each point is used once a round, in order. One whose attempt ended unknown is left
     out, for it may have arrived; only when nothing else is left is one such attempt repeated. A repeat
     that was refused for now may be tried again later, one that may have arrived never.
     """
+    accepted = {tried.point for tried in ever if tried.state in ACCEPTED}
+    if len(accepted) >= wanted:
+        return Enough()
+    points = [point for point in points if point not in accepted]
     unknown = {tried.point for tried in ever if tried.state == "unknown"}
     used = {tried.point for tried in this_round}
     for point in points:
         if point not in used and point not in unknown:
             return Use(point)
-    if not any(tried.repeat and tried.state == "unknown" for tried in ever):
+    if not accepted and not any(tried.repeat and tried.state == "unknown" for tried in ever):
         repeated = {tried.point for tried in this_round if tried.repeat}
         for point in points:
             if point in unknown and point not in repeated:
                 return Use(point, repeat=True)
     if any(tried.state == "temporary" and tried.point in points for tried in this_round):
         return Wait()
+    if accepted:
+        return Enough()
     if unknown:
         return GiveUp(PERHAPS_ARRIVED)
     return GiveUp(ALL_REFUSED if ever else NO_POINT)

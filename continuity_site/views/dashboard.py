@@ -101,6 +101,11 @@ def _when(event_end: object) -> str:
     return f"{date_format(local, 'j M Y, H:i')} {local.tzname()}"
 
 
+def _seen(request: ConsoleRequest) -> str:
+    events.acknowledge(request.account.pk, actor(request), request_key=request_key(request))
+    return _("Noted that you have seen this. Nobody else is woken for this outage.")
+
+
 def _activate(request: ConsoleRequest) -> str:
     event = events.activate(
         request.account.pk,
@@ -147,6 +152,7 @@ def _resume(request: ConsoleRequest) -> str:
 
 
 ACTIONS: dict[str, Callable[[ConsoleRequest], str]] = {
+    "seen": _seen,
     "activate": _activate,
     "extend": _extend,
     "stop": _stop,

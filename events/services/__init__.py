@@ -1,16 +1,19 @@
 """The only writer of deciding: continuity events, whom an outage alerts when, manage links."""
 
+from events.services.escalation import acknowledge, set_steps
 from events.services.links import link_for, resolve_link, revoke
 from events.services.mode import activate, close_run_out, extend, stop
 from events.services.ticking import tick
 
 __all__ = [
+    "acknowledge",
     "activate",
     "close_run_out",
     "extend",
     "link_for",
     "resolve_link",
     "revoke",
+    "set_steps",
     "stop",
     "tick",
 ]

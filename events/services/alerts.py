@@ -14,6 +14,7 @@ from accounts.services import SCHEDULER, Decision, decision
 from delivery import reads as delivery_reads
 from events import rules
 from events.models import AlertSettings, AlertStream, ContinuityEvent
+from events.services.escalation import Seen, Turns, alert_key, seen, step_wait
 from monitoring.models import Outage
 from notifications import services as notifications
 from notifications.models import Suspension
@@ -30,6 +31,7 @@ class _Step:
     contact: Contact
     stream: AlertStream | None
     next_at: datetime
+    step: int = 1
     alert: bool = False
     recovered: bool = False
     rewound: bool = False
@@ -54,11 +56,14 @@ def decide(account_id: int, now: datetime) -> int:
         steps = _steps(account_id, now)
         facts = _facts(decided)
         interval = alert_interval(account_id)
-        for step in steps:
-            _take(step, decided, facts, interval)
+        known = seen(account_id, [step.outage for step in steps])
         alerted = [step for step in steps if step.alert]
+        escalated = [step for step in alerted if step.step > 1 and not (step.stream and step.stream.slot)]
+        for step in steps:
+            _take(step, decided, facts, interval, known.get(step.outage.pk))
         told = [step for step in steps if step.recovered and _is_told(step)]
-        _record(decided, "alert.decided", alerted)
+        _record(decided, "alert.decided", [step for step in alerted if step not in escalated])
+        _record(decided, "alert.escalated", escalated)
         _record(decided, "alert.recovery", told)
     return len(alerted) + len(told)
 
@@ -75,14 +80,24 @@ def _steps(account_id: int, now: datetime) -> list[_Step]:
         return []
     interval = alert_interval(account_id)
     silences = _Silences(account_id, min(outage.opened_at for outage in outages))
+    turns, wait = Turns(account_id, outages), step_wait(account_id)
     steps: list[_Step] = []
     for outage in outages:
         known = streams[outage.pk]
         if outage.closed_at is not None:
             steps += [_Step(outage, s.contact, s, s.next_at, recovered=True) for s in known.values()]
             continue
-        for contact in contacts_of(outage):
-            step = _open_step(outage, contact, known.get(contact.pk), interval, silences, now)
+        contacts = contacts_of(outage)
+        for contact in contacts:
+            begun = known.get(contact.pk)
+            since = outage.opened_at
+            if begun is None or not begun.slot:
+                from_at = turns.told_from(outage, contact, contacts, wait)
+                if from_at is None or from_at > now:
+                    continue
+                since = from_at
+            of = turns.step(outage.monitor_id, contact)
+            step = _open_step(outage, contact, begun, since, of, interval, silences, now)
             if step is not None:
                 steps.append(step)
     return steps
@@ -112,26 +127,29 @@ def _open_step(
     outage: Outage,
     contact: Contact,
     stream: AlertStream | None,
+    since: datetime,
+    of: int,
     interval: timedelta,
     silences: _Silences,
     now: datetime,
 ) -> _Step | None:
     """The step of a contact while the outage lasts, or None when nothing is to be done yet."""
-    slot_at, last_at = (stream.next_at, stream.last_at) if stream else (min(outage.opened_at, now), None)
+    slot_at, last_at = (stream.next_at, stream.last_at) if stream else (min(since, now), None)
     if stream is not None and stream.last_at is not None and stream.last_at > now + CLOCK_SET_BACK:
         # Whoever was alerted by a clock that was ahead is reminded after the usual time, as of now.
-        return _Step(outage, contact, stream, now + interval, rewound=True)
+        return _Step(outage, contact, stream, now + interval, of, rewound=True)
     if stream is not None and stream.recovered_at is not None:
         slot_at, last_at = now, None  # down again: whoever was told that it is over is told at once
     due = rules.due_at(slot_at, last_at, interval, silences.of(contact, outage), now)
     if due <= now:
-        return _Step(outage, contact, stream, rules.next_slot(due, interval, now), alert=True)
-    return None if stream else _Step(outage, contact, None, slot_at)
+        return _Step(outage, contact, stream, rules.next_slot(due, interval, now), of, alert=True)
+    return None if stream else _Step(outage, contact, None, slot_at, of)
 
 
-def _take(step: _Step, decided: Decision, facts: dict[str, object], interval: timedelta) -> None:
+def _take(
+    step: _Step, decided: Decision, facts: dict[str, object], interval: timedelta, known: Seen | None
+) -> None:
     stream = step.stream or AlertStream(outage=step.outage, contact=step.contact, next_at=step.next_at)
-    key = f"outage:{step.outage.pk}:contact:{step.contact.pk}"
     about: dict[str, object] = {
         "account": decided.account.name,
         "monitor": step.outage.monitor.description,
@@ -143,8 +161,10 @@ def _take(step: _Step, decided: Decision, facts: dict[str, object], interval: ti
         stream.last_at, stream.next_at, stream.recovered_at = decided.now, step.next_at, None
         kind = "outage" if again or stream.slot == 1 else "reminder"
         about |= facts | {"reply": step.outage.reply, "slot": stream.slot, "again": again}
+        about |= {"seen_by": known.who, "seen_at": known.at.isoformat()} if known else {}
         about["stale_minutes"] = interval // timedelta(minutes=1)  # then the next one replaces it
-        notifications.notify(decided, step.contact, kind, about, f"{key}:slot:{stream.slot}")
+        key = alert_key(step.outage.pk, step.contact.pk, stream.slot)
+        notifications.notify(decided, step.contact, kind, about, key)
     if step.rewound:
         stream.last_at, stream.next_at = decided.now, step.next_at
     if step.recovered:
@@ -152,7 +172,8 @@ def _take(step: _Step, decided: Decision, facts: dict[str, object], interval: ti
         if _is_told(step):
             closed = step.outage.closed_at
             about |= {"closed": closed and closed.isoformat(), "queued": facts["queued"]}
-            notifications.notify(decided, step.contact, "recovery", about, f"{key}:recovery:{stream.slot}")
+            key = f"outage:{step.outage.pk}:contact:{step.contact.pk}:recovery:{stream.slot}"
+            notifications.notify(decided, step.contact, "recovery", about, key)
     stream.save()
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db import OperationalError
 
-from events.services import alerts, draining, expiry, feed, holding, mode
+from events.services import alerts, draining, escalation, expiry, feed, holding, mode
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +21,12 @@ def tick(now: datetime) -> int:
     """
     ended = each(mode.accounts_run_out(now), mode.close_run_out, now)
     alerted = each(alerts.accounts(), alerts.decide, now)
+    moved = each(escalation.accounts(), escalation.fall_through, now)
     warned = each(expiry.accounts(now), expiry.decide, now)
     held = each(holding.accounts(), holding.decide, now)
     through = each(draining.accounts(), draining.decide, now)
     told = each(feed.accounts_behind(), feed.tell_others, now)
-    return ended + alerted + warned + held + through + told
+    return ended + alerted + moved + warned + held + through + told
 
 
 def each(accounts: list[int], decide: Callable[[int, datetime], int], now: datetime) -> int:

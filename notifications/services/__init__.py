@@ -1,7 +1,7 @@
 """The only writer of what is stored here."""
 
 from notifications.services.links import LinkResolver, set_link_resolver
-from notifications.services.outbox import notify
+from notifications.services.outbox import next_point, notify
 from notifications.services.receipts import take_receipt
 from notifications.services.sending import send, send_due
 from notifications.services.suspensions import suspend, suspended_until
@@ -10,6 +10,7 @@ from notifications.services.texts import change_texts, restore_texts
 __all__ = [
     "LinkResolver",
     "change_texts",
+    "next_point",
     "notify",
     "restore_texts",
     "send",

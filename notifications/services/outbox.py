@@ -8,10 +8,12 @@ from typing import Any
 
 import django_rq
 from django.db import transaction
+from django.db.models import F
 from redis.exceptions import RedisError
 
 from accounts.models import Contact
 from accounts.services import Decision
+from notifications import rules
 from notifications.models import ContactPoint, Notification
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ def notify(
             "account": decision.account,
             "contact": contact,
             "point": point,
+            "points_wanted": 1 if point or contact.telling == Contact.Telling.IN_ORDER else rules.ALL_POINTS,
             "kind": kind,
             "context": context,
             "created_at": decision.now,
@@ -49,6 +52,20 @@ def notify(
         return None
     send_soon(notification.pk)
     return notification
+
+
+def next_point(decision: Decision, notification_id: int) -> bool:
+    """Nobody has seen it: one more contact point is to have it. Says whether it was still as it was found."""
+    told = (Notification.State.SENT, Notification.State.DELIVERED)
+    moved = Notification.objects.filter(pk=notification_id, account=decision.account, state__in=told).update(
+        state=Notification.State.PENDING,
+        points_wanted=F("points_wanted") + 1,
+        due_at=decision.now,
+        claimed_at=None,
+    )
+    if moved == 1:
+        send_soon(notification_id)
+    return moved == 1
 
 
 def send_soon(notification_id: int) -> None:

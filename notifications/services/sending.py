@@ -122,6 +122,9 @@ class _Sending:
             if isinstance(step, rules.Wait) or (held and isinstance(step, rules.GiveUp)):
                 self._wait(step, min(held.values(), key=lambda one: one.until, default=None), stale)
                 return
+            if isinstance(step, rules.Enough):
+                progress.sent(self.notification_id, self.held, self.clock())
+                return
             if isinstance(step, rules.GiveUp):
                 self._give_up(self._reason(notification, step))
                 return
@@ -169,14 +172,15 @@ class _Sending:
             if outcome.state == Attempt.State.PERMANENT and attempt.point_id:
                 disable_point(notification.account_id, attempt.point_id, outcome.words, now)
             ended = progress.finish(attempt, outcome, now)
-            if ended and outcome.state == Attempt.State.SENT:
+            # Where it should go to more contact points, the next step decides.
+            if ended and outcome.state == Attempt.State.SENT and notification.points_wanted == 1:
                 progress.sent(self.notification_id, self.held, now)
                 return False
         return True
 
     def _next_step(
         self, notification: Notification, points: list[int]
-    ) -> rules.Use | rules.Wait | rules.GiveUp:
+    ) -> rules.Use | rules.Wait | rules.Enough | rules.GiveUp:
         if not notification.contact.active:
             points = []
         ever, this_round = [], []
@@ -186,7 +190,7 @@ class _Sending:
             # A round begins when the notification falls due.
             if attempt.started_at >= notification.due_at:
                 this_round.append(tried)
-        return rules.next_step(points, ever, this_round)
+        return rules.next_step(points, ever, this_round, notification.points_wanted)
 
     def _rounds(self) -> int:
         """Rounds so far in which something failed for now: the most that any one point failed."""
@@ -209,6 +213,11 @@ class _Sending:
         return words or _("no attempt was made.")
 
     def _give_up(self, reason: str) -> None:
+        """It goes to no further contact point: failed, unless one has it."""
+        attempts = Attempt.objects.filter(notification=self.notification_id)
+        if attempts.filter(state__in=rules.ACCEPTED).exists():
+            progress.sent(self.notification_id, self.held, self.clock())
+            return
         logger.warning("notification %s failed", self.notification_id)
         progress.failed(self.notification_id, self.held, reason)
 
