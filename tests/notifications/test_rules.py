@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from notifications.rules import (
+    ALL_POINTS,
     ALL_REFUSED,
     NO_POINT,
     PERHAPS_ARRIVED,
     SUSPENSION_HOURS,
+    Enough,
     GiveUp,
     Tried,
     Use,
     Wait,
+    falls_through,
     next_step,
     next_try,
     stale_at,
@@ -79,6 +82,7 @@ def test_whatever_happens_at_most_one_repeat_may_arrive_and_each_round_ends(
         if isinstance(step, Wait):
             this_round = []
             continue
+        assert not isinstance(step, Enough), "nobody has accepted it"
         assert (step.point in {tried.point for tried in ever if tried.state == "unknown"}) == step.repeat
         tried = Tried(step.point, outcome, step.repeat)
         ever.append(tried)
@@ -88,6 +92,43 @@ def test_whatever_happens_at_most_one_repeat_may_arrive_and_each_round_ends(
             points.remove(step.point)
     assert sum(tried.state == "unknown" and tried.repeat for tried in ever) <= 1
     assert sum(tried.state == "unknown" for tried in ever) <= count + 1
+
+
+def test_more_points_are_used_until_as_many_have_it_as_should() -> None:
+    ever = [Tried(1, "sent")]
+    assert next_step([1, 2], ever, ever) == Enough()
+    assert next_step([1, 2], ever, [], wanted=2) == Use(2), "a new round, and the first has it already"
+    assert next_step([1, 2], [Tried(1, "delivered"), Tried(2, "sent")], [], wanted=2) == Enough()
+    refused = [*ever, Tried(2, "temporary")]
+    assert next_step([1, 2], refused, refused[1:], wanted=2) == Wait()
+    assert next_step([1, 2, 3], refused, refused[1:], wanted=2) == Use(3)
+    assert next_step([1], [*ever, Tried(2, "permanent")], [Tried(2, "permanent")], wanted=2) == Enough()
+    doubtful = [*ever, Tried(2, "unknown")]
+    assert next_step([1, 2], doubtful, doubtful[1:], wanted=2) == Enough(), "one has it: nothing is repeated"
+
+
+@given(
+    st.integers(0, 4), st.lists(st.sampled_from(["sent", "temporary", "permanent", "unknown"]), max_size=12)
+)
+def test_all_at_once_uses_each_point_once_and_ends(count: int, outcomes: list[str]) -> None:
+    points, ever = list(range(count)), list[Tried]()
+    for outcome in [*outcomes, *["sent"] * 10]:
+        step = next_step(points, ever, ever, ALL_POINTS)
+        if not isinstance(step, Use):
+            break
+        ever.append(Tried(step.point, outcome, step.repeat))
+    assert not isinstance(step, Use)
+    once = [tried.point for tried in ever if not tried.repeat]
+    assert sorted(once) == points
+    assert isinstance(step, GiveUp | Wait) or any(tried.state == "sent" for tried in ever)
+
+
+@pytest.mark.parametrize(("minute", "has", "falls"), [(4, [], False), (5, [], True), (9, [1, 2], False)])
+def test_it_falls_through_when_the_wait_is_over_and_a_point_is_left(
+    minute: int, has: list[int], falls: bool
+) -> None:
+    ever, wait = [Tried(point, "sent") for point in has], timedelta(minutes=5)
+    assert falls_through([1, 2], ever, NOW, wait, NOW + timedelta(minutes=minute)) is falls
 
 
 def test_waits_grow_to_a_quarter_of_an_hour_and_end_when_the_alert_is_stale() -> None:
