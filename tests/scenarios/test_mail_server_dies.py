@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
 ]
 
-UP, LOAD, DOWN = 250, 100, 250
+UP, LOAD, DOWN = 400, 100, 500
 BY_TOOLS = 50  # of those while it is up, and of those while it is down
 TOOLS_SENDER = "tools@load.example"
 
