@@ -136,6 +136,16 @@ def _urls() -> Iterator[CheckMessage]:
             "Set ALERT_EMAIL_URL to such as smtp+starttls://user:password@relay.example.net:587.",
         )
 
+    heartbeat = _split(settings.HEARTBEAT_URL)
+    if settings.HEARTBEAT_URL and (
+        not heartbeat or heartbeat[0] not in ("http", "https") or not heartbeat[1]
+    ):
+        yield _error(
+            20,
+            "HEARTBEAT_URL is no http or https URL.",
+            "Set HEARTBEAT_URL to such as https://heartbeat.example.net/ping/continuity, or leave it empty.",
+        )
+
 
 def _tls() -> Iterator[CheckMessage]:
     for name in ("TLS_CERTIFICATE", "TLS_KEY"):

@@ -19,14 +19,31 @@ from django.views.decorators.http import require_safe
 from redis import Redis
 from redis.exceptions import RedisError
 
-from monitoring.models import Monitor
+from delivery.reads import stuck_for
+from monitoring.models import Pulse
+from monitoring.reads import is_overdue
 
 logger = logging.getLogger(__name__)
 
 OK, DEGRADED, FAILED = "ok", "degraded", "failed"
-OVERDUE_WINDOWS = 3
-GRACE = timedelta(seconds=15)
+CLOCK_DEAD = timedelta(minutes=2)
 REDIS_SECONDS = 1.0
+
+# What is wrong, for whoever reads the answer at night: no word of any account.
+PROBLEMS = {
+    "database": {FAILED: "The database does not answer."},
+    "monitors": {FAILED: "Windows are overdue: a mail server may be down without anybody noticing."},
+    "clock": {
+        DEGRADED: "The periodic work has not run yet.",
+        FAILED: "The periodic work has stopped: is the clock (rqcron) running, and a worker for checks?",
+    },
+    "queue": {FAILED: "Mail is due and nobody sends it: is the courier running?"},
+    "redis": {DEGRADED: "Redis does not answer: periodic work runs without it, only slower."},
+    "disk": {
+        DEGRADED: "The disk of DATA_DIR fills up.",
+        FAILED: "The disk of DATA_DIR is full, or nearly: mail is refused for now.",
+    },
+}
 
 
 @require_safe
@@ -35,32 +52,46 @@ def healthz(request: HttpRequest) -> JsonResponse:
     """200 when it works, degraded or not; 503 when mail may be refused or an outage go unnoticed."""
     checks = state(timezone.now())
     worst = next((word for word in (FAILED, DEGRADED) if word in checks.values()), OK)
-    return JsonResponse({"status": worst, "checks": checks}, status=503 if worst == FAILED else 200)
+    problems = {part: PROBLEMS[part][word] for part, word in checks.items() if word != OK}
+    answer = {"status": worst, "checks": checks, "problems": problems}
+    return JsonResponse(answer, status=503 if worst == FAILED else 200)
 
 
 def state(now: datetime) -> dict[str, str]:
     """`ok`, `degraded` or `failed` for each part. No query of it grows with the amount of mail."""
+    parts = {"database": _database, "monitors": _monitors, "clock": _clock, "queue": _queue}
+    checks = {}
     try:
-        database, monitors = _database(), _monitors(now)
+        for part, look in parts.items():
+            checks[part] = look(now)
     except DatabaseError:
         logger.exception("the database does not answer")
-        database = monitors = FAILED
-    return {"database": database, "monitors": monitors, "redis": _redis(), "disk": _disk()}
+        checks = dict.fromkeys(parts, FAILED)
+    return checks | {"redis": _redis(), "disk": _disk()}
 
 
-def _database() -> str:
+def _database(now: datetime) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         return OK if cursor.fetchone() == (1,) else FAILED
 
 
 def _monitors(now: datetime) -> str:
-    """Failed when an active monitor has not been judged for three of its windows."""
-    active = Monitor.objects.watching()
-    for since, made, seconds in active.values_list("judged_until", "account__created_at", "window_seconds"):
-        if now - (since or made) > OVERDUE_WINDOWS * timedelta(seconds=seconds) + GRACE:
-            return FAILED
-    return OK
+    """Failed when a monitor has not been judged for three of its windows."""
+    return FAILED if is_overdue(now) else OK
+
+
+def _clock(now: datetime) -> str:
+    """Whoever runs the periodic work. Just after the installation nobody knows yet."""
+    ticked = Pulse.objects.values_list("ticked_at", flat=True).first()
+    if ticked is None:
+        return DEGRADED
+    return FAILED if now - ticked > CLOCK_DEAD else OK
+
+
+def _queue(now: datetime) -> str:
+    """Mail is due and nobody sends it."""
+    return FAILED if stuck_for(now) else OK
 
 
 def _redis() -> str:

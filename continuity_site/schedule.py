@@ -26,6 +26,7 @@ class Periodic:
 
 PERIODIC = (
     Periodic(monitoring.jobs.tick, "checks", 2),
+    Periodic(monitoring.jobs.beat, "checks", 5),
     Periodic(events.jobs.tick, "alerts", 2),
     Periodic(notifications.jobs.sweep, "alerts", 3),
     Periodic(notifications.jobs.sweep_notices, "bulk", 5),

@@ -146,6 +146,9 @@ EMBEDDED_REDIS = not env.str("REDIS_URL", default="")
 REDIS_URL = env.str("REDIS_URL", default="") or f"unix://{embedded_redis.socket_path(DATA_DIR)}"
 REDIS_AWAY_SECONDS = env.int("REDIS_AWAY_SECONDS", default=30)
 
+# --- Called once a minute while monitoring runs ---------------------------------------------------
+HEARTBEAT_URL = env.str("HEARTBEAT_URL", default="")
+
 # --- What /healthz says of the disk -------------------------------------------------------------------
 DISK_DEGRADED_MB = env.int("DISK_DEGRADED_MB", default=2000)
 DISK_FAILED_MB = env.int("DISK_FAILED_MB", default=200)

@@ -129,6 +129,26 @@ class Monitor(models.Model):
             raise ValidationError({"route": _("A monitor watches an inbound route, this one is outbound.")})
 
 
+class Pulse(models.Model):
+    """What monitoring knows of its own life, in the one row of the installation."""
+
+    ticked_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("Windows were last judged about then.")
+    )
+    beaten_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("The last look at ourselves, and heartbeat.")
+    )
+    witnesses = models.JSONField(default=dict, help_text=_("Who outside answered when, last."))
+
+    def __str__(self) -> str:
+        return f"pulse at {self.ticked_at}"
+
+    @classmethod
+    def get(cls) -> Pulse:
+        """The row, made when it is missing."""
+        return cls.objects.get_or_create(pk=1)[0]
+
+
 class Probe(models.Model):
     """An active check made in one window. What it came to is for `monitoring.rules` to say.
 

@@ -96,6 +96,21 @@ def _state(monitor: Monitor, windows: Sequence[Window], outages: dict[int, Outag
     )
 
 
+# A window may be judged so late: a probe of its own may have delayed it by a minute.
+OVERDUE_WINDOWS, OVERDUE_GRACE = 3, timedelta(seconds=15)
+
+
+def is_overdue(now: datetime) -> bool:
+    """Whether some monitor of the installation was not judged for three of its windows."""
+    watching = Monitor.objects.watching()
+    return any(
+        now - (since or made) > OVERDUE_WINDOWS * timedelta(seconds=seconds) + OVERDUE_GRACE
+        for since, made, seconds in watching.values_list(
+            "judged_until", "account__created_at", "window_seconds"
+        )
+    )
+
+
 def is_failing(account_id: int) -> bool:
     """Whether an outage of the account still shows failures: its monitor's counter has not come down yet."""
     open_ones = Outage.objects.filter(account_id=account_id, closed_at=None)

@@ -42,11 +42,12 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """How a probe ended, and when."""
+    """How a probe ended, and when. `lost`: the mail server took it, but it did not come back in time."""
 
     at: datetime
     ok: bool
     reply: str = ""
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class RoundTrip:
             return ProbeResult(self.finished_at, False, self.reply)
         if self.taken is None:
             return None
-        return ProbeResult(late_at, False, self._words(latency))
+        return ProbeResult(late_at, False, self._words(latency), lost=True)
 
     def is_under_way(self, at: datetime, latency: timedelta) -> bool:
         """Whether at this instant nobody could say yet what it came to."""

@@ -48,10 +48,12 @@ from delivery.reads.reconcile import (
     reconcile_account,
     reconcile_days,
 )
+from delivery.reads.stuck import STUCK, stuck_for
 
 __all__ = [
     "CHART_BUCKETS",
     "RATE_SPAN",
+    "STUCK",
     "Balance",
     "Books",
     "Day",
@@ -91,4 +93,5 @@ __all__ = [
     "reconcile_days",
     "routes_with_failed_mail",
     "running_now",
+    "stuck_for",
 ]

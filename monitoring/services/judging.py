@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -15,7 +15,7 @@ from delivery import reads
 from delivery.models import Pause, RouteHost
 from monitoring import rules
 from monitoring.models import Monitor, Outage, Probe, Window
-from monitoring.services import housekeeping, roundtrips
+from monitoring.services import housekeeping, roundtrips, selfcheck
 
 # Monitors judged with one set of queries.
 BATCH = 500
@@ -51,7 +51,8 @@ class Run:
 def judge_due(now: datetime) -> int:
     """Judge all complete windows of all active monitors; open and close outages. Returns how many windows.
 
-    Never waits for the network. A window whose probe is still under way is left for later.
+    A window whose probe is still under way is left for later. Waits for nobody, but for the seconds that
+    looking at ourselves may take before a failure counts.
     """
     housekeeping.reset_switched_off(now)
     housekeeping.forget_the_future(now)
@@ -59,7 +60,7 @@ def judge_due(now: datetime) -> int:
     judged = 0
     due = [monitor for monitor in _active() if next(_complete(monitor, now), None)]
     for first in range(0, len(due), BATCH):
-        runs = list(_runs(due[first : first + BATCH], now))
+        runs = _excused(list(_runs(due[first : first + BATCH], now)), now)
         judged += _write_plain([run for run in runs if not run.decides])
         deciding = sorted((run for run in runs if run.decides), key=lambda run: run.monitor.account_id)
         for account_id, of_account in groupby(deciding, key=lambda run: run.monitor.account_id):
@@ -197,6 +198,26 @@ def _runs(monitors: Sequence[Monitor], now: datetime) -> Iterator[Run]:
         )
         if judged:
             yield Run(monitor, outages.get(monitor.pk), judged)
+
+
+def _excused(runs: Sequence[Run], now: datetime) -> list[Run]:
+    """The runs again, judged with what is wrong with ourselves. Without a failure nobody looks."""
+    failing = [(run.monitor, one) for run in runs for one in run.judged if one.judgement.step > 0]
+    faults = selfcheck.local_faults(failing, now) if failing else {}
+    return [
+        replace(
+            run,
+            judged=rules.run(
+                selfcheck.with_faults(run.judged, faults[run.monitor.pk]),
+                counter=run.monitor.counter,
+                threshold=run.monitor.threshold,
+                outage_open=run.outage is not None,
+            ),
+        )
+        if run.monitor.pk in faults
+        else run
+        for run in runs
+    ]
 
 
 # --- What is written ----------------------------------------------------------------------------------------

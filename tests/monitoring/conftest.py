@@ -6,9 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pytest_django import Settings
 
 from accounts.models import Account, MailDomain
 from delivery.models import Attempt, Message, NextHop, Recipient, Route, RouteHost
+from monitoring import ourselves
 from monitoring.models import Monitor
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -66,6 +68,14 @@ class Site:
     def fresh(self) -> Monitor:
         self.monitor.refresh_from_db()
         return self.monitor
+
+
+@pytest.fixture(autouse=True)
+def _any_disk_will_do_and_who_is_silent_is_not_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DISK_FAILED_MB = 0
+    monkeypatch.setattr(ourselves, "ONE", 0.3)
 
 
 @pytest.fixture

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import Account
 from continuity_site import health
-from delivery.models import Route
-from monitoring.models import Monitor
+from delivery.models import Message, NextHop, Recipient, Route
+from monitoring.models import Monitor, Pulse
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-ALL_OK = {"database": "ok", "monitors": "ok", "redis": "ok", "disk": "ok"}
+PARTS = ("database", "monitors", "clock", "queue", "redis", "disk")
+ALL_OK = dict.fromkeys(PARTS, "ok")
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +37,9 @@ def monitor(judged_until: datetime | None, **options: object) -> Monitor:
 
 @pytest.mark.django_db
 def test_all_is_well(client: Client) -> None:
+    Pulse.objects.create(pk=1, ticked_at=timezone.now())
     answer = client.get("/healthz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": ALL_OK})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": ALL_OK, "problems": {}})
     assert "no-store" in answer["Cache-Control"]
 
 
@@ -71,6 +74,31 @@ def test_an_overdue_monitor_is_a_503_and_names_nobody(client: Client) -> None:
 
 
 @pytest.mark.django_db
+def test_a_dead_clock_is_noticed_without_any_monitor() -> None:
+    assert health.state(NOW)["clock"] == "degraded", "it has not run yet"
+    Pulse.objects.create(pk=1, ticked_at=NOW - timedelta(minutes=2))
+    assert health.state(NOW)["clock"] == "ok"
+    assert health.state(NOW + timedelta(seconds=1))["clock"] == "failed"
+
+
+@pytest.mark.django_db
+def test_mail_that_is_due_and_that_nobody_sends_is_noticed(client: Client) -> None:
+    watched = monitor(NOW)
+    assert watched.route
+    hop = NextHop.objects.create(route=watched.route, state_since=NOW)
+    message = Message.objects.create(
+        account=watched.account, accepted_at=NOW, size=1, client_address="127.0.0.1"
+    )
+    times = dict.fromkeys(("accepted_at", "next_attempt_at", "expires_at"), NOW)
+    Recipient.objects.create(message=message, next_hop=hop, address="a@example.org", **times)
+    assert health.state(NOW + timedelta(minutes=9))["queue"] == "ok"
+    assert health.state(NOW + timedelta(minutes=11))["queue"] == "failed"
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json()["problems"]["queue"] == "Mail is due and nobody sends it: is the courier running?"
+
+
+@pytest.mark.django_db
 def test_without_redis_it_is_degraded_only(client: Client, settings: Settings, tmp_path: Path) -> None:
     queues = {
         name: queue | {"URL": f"unix://{tmp_path / 'nothing.sock'}"}
@@ -94,7 +122,7 @@ def test_a_full_disk_is_seen(settings: Settings, degraded: int, failed: int, exp
 def test_the_number_of_queries_does_not_grow(django_assert_num_queries: object) -> None:
     for _ in range(5):
         monitor(NOW)
-    with django_assert_num_queries(2):  # type: ignore[operator]
+    with django_assert_num_queries(4):  # type: ignore[operator]
         health.state(NOW)
 
 

@@ -37,6 +37,7 @@ def test_the_clock_enqueues_every_job_on_its_own_queue(clock: DjangoCronSchedule
     enqueued = {(job.func_name, job.queue_name) for job in clock.enqueue_jobs()}
     assert enqueued == {
         ("monitoring.jobs.tick", "checks"),
+        ("monitoring.jobs.beat", "checks"),
         ("events.jobs.tick", "alerts"),
         ("notifications.jobs.sweep", "alerts"),
         ("notifications.jobs.sweep_notices", "bulk"),
