@@ -83,6 +83,10 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         """Waiting for a try that is due, longest waiting first."""
         return self.filter(state=Notification.State.PENDING, due_at__lte=now).order_by("due_at", "pk")
 
+    def held_back(self) -> NotificationQuerySet:
+        """Waiting for a limit's span, or a provider's pause, to end."""
+        return self.exclude(held_back="")
+
     def stuck(self, since: datetime) -> NotificationQuerySet:
         """Claimed, and without a sign of life from whoever claimed it since then."""
         return self.filter(state=Notification.State.SENDING, claimed_at__lte=since).order_by(
@@ -136,6 +140,10 @@ class Notification(models.Model):
             models.Index(fields=["due_at"], name="notification_due", condition=Q(state="pending")),
             models.Index(fields=["claimed_at"], name="notification_stuck", condition=Q(state="sending")),
             models.Index(fields=["account", "-created_at"], name="notification_latest"),
+            models.Index(fields=["account", "state", "-created_at"], name="notification_by_state"),
+            models.Index(fields=["account", "kind", "-created_at"], name="notification_by_kind"),
+            models.Index(fields=["contact", "-created_at"], name="notification_by_contact"),
+            models.Index(fields=["account"], name="notification_held", condition=~Q(held_back="")),
             models.Index(
                 fields=["point", "-created_at"],
                 name="notification_of_point",
@@ -165,7 +173,7 @@ class Attempt(models.Model):
 
     notification = models.ForeignKey(Notification, models.CASCADE, related_name="attempts")
     point = models.ForeignKey(ContactPoint, models.SET_NULL, null=True, related_name="attempts")
-    channel = models.CharField(max_length=8)
+    channel = models.CharField(max_length=8, choices=ContactPoint.Channel)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=12, choices=State, default=State.SENDING)

@@ -24,6 +24,7 @@ from delivery.models import (
 from events.models import AlertStream, ContinuityEvent
 from monitoring.models import Monitor, Outage, Window
 from notifications.bulk.models import Notice, NoticeRecipient
+from notifications.models import Attempt as AlertAttempt
 from notifications.models import ContactPoint, DemoMessage, Notification, Suspension
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
@@ -75,6 +76,7 @@ class World:
             "monitors": "/monitors/",
             "monitor": f"/monitors/{self.monitor.pk}/",
             "contacts": "/contacts/",
+            "alerts-history": "/contacts/alerts/",
             "settings": "/settings/",
             "texts": "/settings/texts/",
             "zone": "/settings/zone/",
@@ -338,7 +340,7 @@ def _outage(monitor: Monitor, contact: Contact, n: int) -> None:
         account=monitor.account, monitor=monitor, failing_since=begin, opened_at=begin, reply="421 gone"
     )
     AlertStream.objects.create(outage=outage, contact=contact, next_at=NOW, slot=1, last_at=begin)
-    Notification.objects.create(
+    alert = Notification.objects.create(
         account=monitor.account,
         contact=contact,
         kind="outage",
@@ -346,6 +348,14 @@ def _outage(monitor: Monitor, contact: Contact, n: int) -> None:
         created_at=begin,
         due_at=begin,
         state="sent",
+    )
+    AlertAttempt.objects.create(
+        notification=alert,
+        point=contact.points.first(),
+        channel="sms",
+        started_at=begin,
+        state="sent",
+        provider_reply=f"queued for {contact.name}",
     )
     Suspension.objects.create(
         account=monitor.account, contact=contact, made_at=NOW, made_by="Maria", until=NOW + timedelta(hours=1)
