@@ -169,7 +169,7 @@ class Attempt(models.Model):
         DELIVERED = "delivered", _("Delivered")
         TEMPORARY = "temporary", _("Failed for now")
         PERMANENT = "permanent", _("Failed for good")
-        UNKNOWN = "unknown", _("Unknown after a crash")
+        UNKNOWN = "unknown", _("Perhaps arrived")
 
     notification = models.ForeignKey(Notification, models.CASCADE, related_name="attempts")
     point = models.ForeignKey(ContactPoint, models.SET_NULL, null=True, related_name="attempts")

@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                 ('channel', models.CharField(choices=[('email', 'E-mail'), ('sms', 'SMS'), ('app', 'App notification')], max_length=8)),
                 ('started_at', models.DateTimeField()),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('state', models.CharField(choices=[('sending', 'Sending'), ('sent', 'Accepted by the provider'), ('delivered', 'Delivered'), ('temporary', 'Failed for now'), ('permanent', 'Failed for good'), ('unknown', 'Unknown after a crash')], default='sending', max_length=12)),
+                ('state', models.CharField(choices=[('sending', 'Sending'), ('sent', 'Accepted by the provider'), ('delivered', 'Delivered'), ('temporary', 'Failed for now'), ('permanent', 'Failed for good'), ('unknown', 'Perhaps arrived')], default='sending', max_length=12)),
                 ('repeat', models.BooleanField(default=False, help_text='Sent again after a crash; marked so in its text.')),
                 ('provider_reply', models.TextField(blank=True)),
                 ('receipt_at', models.DateTimeField(blank=True, help_text='When the provider told what became of it.', null=True)),
