@@ -51,7 +51,7 @@ def test_each_attempt_shows_with_the_providers_words(console: Client, contact: C
             state=state,
             provider_reply=words,
             started_at=NOW,
-            repeat=number,
+            repeat=number > 0,
         )
     page = console.get("/contacts/alerts/").content.decode()
     for words in ("429 Slow down", "550 &lt;no&gt;", "Failed for now", "repeated", "Outage alert", "Maria"):
