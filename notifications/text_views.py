@@ -28,6 +28,7 @@ from notifications.letters import letter_response
 from notifications.models import MessageTemplate
 from notifications.preview import preview, variables
 from notifications.services import change_texts, restore_texts
+from notifications.text_history import changes
 from notifications.wording import problems
 
 Part = MessageTemplate.Part
@@ -135,6 +136,7 @@ def _page(
         "form": form,
         "preview": preview(request.account, request.user, kind, language, bodies, now),
         "variables": variables(request.account, request.user, kind, language, now),
+        "changes": changes(request.account.pk, kind, language),
         "own": [Part(part).label for part in own.order_by("pk").values_list("part", flat=True)],
     }
     return render(request, "notifications/text.html", context)

@@ -60,6 +60,8 @@ def render(
         raise Unwritable(_("There is no template %s.") % error) from error
     except Exception as error:
         logger.exception("text of notification %s", notification.pk)
+        if edited:  # an alert is never lost for a text
+            return render(notification, point, link, now, repeat=repeat)
         raise Unwritable(_("Its text could not be written: %s") % type(error).__name__) from error
 
 

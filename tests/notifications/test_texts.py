@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -38,6 +38,7 @@ def written(
     language: str = "en",
     now: datetime = NOW,
     repeat: bool = False,
+    edited: dict[str, str] | None = None,
     **facts: Any,
 ) -> Rendered:
     """The message, rendered without touching a database."""
@@ -47,7 +48,7 @@ def written(
         pk=1, account=account, contact=contact, kind=kind, context=FACTS | MORE | {"account": name} | facts
     )
     point = ContactPoint(contact=contact, channel=channel, address="x")
-    return texts.render(notification, point, LINK, now, repeat=repeat)
+    return texts.render(notification, point, LINK, now, repeat=repeat, edited=edited)
 
 
 def test_an_outage_by_mail_says_everything_there_is_to_know() -> None:
@@ -162,6 +163,10 @@ def test_a_name_outside_gsm7_is_likened_where_that_is_possible() -> None:
 def test_odd_facts_do_not_stop_an_alert() -> None:
     message = written("outage", "email", since="soon", queued=0, oldest=None, reply=None, mode_until=7)
     assert "No message is waiting." in message.text
+
+
+def test_an_edited_text_at_which_rendering_fails_is_passed_over() -> None:
+    assert "failing since 03:02 CET" in written("outage", "sms", edited={"sms": cast(str, 5)}).text
 
 
 def test_an_unknown_kind_is_unwritable() -> None:

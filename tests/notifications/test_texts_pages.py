@@ -61,6 +61,9 @@ def test_a_text_is_previewed_saved_listed_and_taken_back(world: World, administr
     back = administrator.post(PAGE, {"restore": "1"}, follow=True).content.decode()
     assert "The shipped texts are back." in back
     assert "{monitor} has been failing since {since}" in back
+    history = back[back.index("Last changes") :]
+    assert history.index("Shipped message texts restored") < history.index("Message texts changed")
+    assert "Down &lt;b&gt;." in history
     assert not MessageTemplate.objects.exists()
 
 
@@ -87,7 +90,7 @@ def test_the_preview_counts_what_forces_unicode(administrator: Client) -> None:
 def test_every_variable_has_an_example_in_the_language(administrator: Client) -> None:
     page = administrator.get("/settings/texts/outage/de/").content.decode()
     rows = re.findall(
-        r"<tr><td><code>\{(\w+)\}</code></td><td>(.+?)</td><td[^>]*><samp[^>]*>(.*?)</samp>", page
+        r"<td><code>\{(\w+)\}</code></td>\s*<td>(.+?)</td>\s*<td[^>]*><samp[^>]*>(.*?)</samp>", page
     )
     assert len(rows) == 14
     assert all(about and example for _name, about, example in rows)
