@@ -10,7 +10,7 @@ from django.db.models import Count, Q, QuerySet
 from accounts.models import Group, Person
 from notifications.bulk import rules
 from notifications.bulk.models import Notice, NoticeRecipient
-from notifications.bulk.people import REACHED, addressed
+from notifications.bulk.people import REACHED, addressed, with_way
 
 Copy = NoticeRecipient.State
 
@@ -30,8 +30,8 @@ class Progress:
         return sum(number for state, number in self.counts.items() if state != Copy.UNREACHABLE)
 
     @property
-    def through(self) -> int:
-        return self.total - self.left
+    def sent(self) -> int:
+        return self.counts.get(Copy.SENT, 0)
 
 
 def progress_of(notice: Notice, now: datetime) -> Progress:
@@ -41,7 +41,8 @@ def progress_of(notice: Notice, now: datetime) -> Progress:
     left = counts.get(Copy.PENDING, 0) + counts.get(Copy.SENDING, 0)
     running = notice.state == Notice.State.RUNNING
     if running and not notice.listed:
-        unlisted = addressed(notice).filter(pk__gt=notice.listed_upto).count()
+        rest = with_way(addressed(notice).filter(pk__gt=notice.listed_upto), notice.order)
+        unlisted = rest.exclude(way="").count()
         counts[Copy.PENDING] = counts.get(Copy.PENDING, 0) + unlisted
         left += unlisted
     per_second = 0.0
