@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from django.db import connection
 from django.utils.translation import gettext as _
 
+from notifications.bulk.limits import Allowance
 from notifications.bulk.models import NoticeRecipient
 from notifications.bulk.progress import Claimed
 from notifications.transports import (
@@ -62,6 +63,7 @@ class Lane:
         self._threads: list[threading.Thread] = []
         self.alive = THREADS[channel]
         self.dry = False  # no more is due for now
+        self.allowance = Allowance(channel)
 
     @property
     def room(self) -> int:

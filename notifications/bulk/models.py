@@ -118,6 +118,7 @@ class NoticeRecipient(models.Model):
             models.Index(fields=["notice", "state", "id"], name="notice_copy_state"),
             models.Index(fields=["notice", "ended_at"], name="notice_copy_ended"),
             models.Index(fields=["claimed_at"], name="notice_copy_claimed", condition=Q(state="sending")),
+            models.Index(fields=["claimed_at"], name="notice_copy_sms", condition=Q(channel="sms")),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from notifications.rules import DAY, HOUR, Limit
+
 # Waits after a try that this address refused for now; when they are used up, it has failed.
 BACKOFF = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600))
 
@@ -17,6 +19,16 @@ AWAY = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 30, 60, 120, 300)
 # crash, whatever a provider does.
 RENEW_AFTER = timedelta(seconds=10)
 STUCK_AFTER = timedelta(seconds=60)
+
+# For the whole installation, besides the limits of alerts: an SMS costs money, and providers take only so
+# many a second. What is over a limit waits.
+LIMITS = (
+    Limit("sms", "installation", 300, timedelta(seconds=1)),
+    Limit("sms", "installation", 20_000, HOUR),
+    Limit("sms", "installation", 50_000, DAY),
+)
+# A limit of a moment slows a notice down; a longer one lets it wait.
+MOMENT = timedelta(seconds=10)
 
 # The rate that a page tells is that of the last seconds.
 RATE_OVER = timedelta(seconds=15)

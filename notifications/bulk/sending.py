@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 
 from django.db.models import Count, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts.services import SCHEDULER, decision
 from notifications.bulk import progress, rules, texts
@@ -23,6 +24,7 @@ from notifications.bulk.decisions import enqueue, locked
 from notifications.bulk.lanes import Lane, Outcome
 from notifications.bulk.models import Notice, NoticeRecipient
 from notifications.bulk.progress import Claimed, Fate
+from notifications.rules import Limit
 from notifications.services.progress import keep_trying
 from notifications.services.sending import running_clock
 from notifications.transports import Rendered
@@ -104,6 +106,7 @@ class _Slice:
         self.held = 0  # copies claimed and not settled
         self.sent = 0
         self.refused: list[Outcome] = []  # for reasons that were not theirs
+        self.limit: Limit | None = None  # one that lets the notice wait
         self.renewed = clock()
 
     def run(self) -> bool:
@@ -121,21 +124,30 @@ class _Slice:
         notice, name = self.notice, self.notice.account.name
         return lambda copy: texts.render(notice, name, channel, copy.address, copy.id)
 
-    def _claim(self) -> int:
-        """Give the lanes work while there is time; then take back what nobody began. How many claimed."""
-        claimed = 0
+    def _claim(self) -> bool:
+        """Give the lanes work while there is time; then take back what nobody began. Whether to go on."""
+        going_on = False
         stopping = time.monotonic() >= self.until
         for lane in self.lanes:
             if stopping or not lane.alive:
                 self._put_back(lane.take_back())
             # Not for a few: each claim is a commit.
             elif (room := lane.room) and room >= lane.alive:
-                copies = keep_trying(partial(self._claimed, lane, room))
-                lane.dry = len(copies) < room
-                self.held += len(copies)
-                claimed += len(copies)
-                lane.put(copies)
-        return claimed
+                going_on |= self._fill(lane, room)
+        return going_on
+
+    def _fill(self, lane: Lane, room: int) -> bool:
+        """Claim copies for a lane, as many as the limits allow. Whether there may be more of them soon."""
+        allowed = keep_trying(lambda: lane.allowance.room(room, self.clock()))
+        if not allowed:
+            self.limit = lane.allowance.exhausted() or self.limit
+            return lane.allowance.exhausted() is None
+        copies = keep_trying(partial(self._claimed, lane, allowed))
+        lane.allowance.draw(len(copies))
+        lane.dry = len(copies) < allowed
+        self.held += len(copies)
+        lane.put(copies)
+        return bool(copies)
 
     def _claimed(self, lane: Lane, room: int) -> list[Claimed]:
         return progress.claim(self.notice.pk, lane.channel, self.token, room, self.clock())
@@ -143,6 +155,8 @@ class _Slice:
     def _gathered(self) -> list[Outcome]:
         """The outcomes of a moment; none when nothing ended in it."""
         found: list[Outcome] = []
+        if not self.held:
+            time.sleep(GATHER_SECONDS / 3)  # a limit of the moment is reached
         latest = time.monotonic() + GATHER_SECONDS
         while len(found) < min(TOGETHER, self.held):
             try:
@@ -193,7 +207,18 @@ class _Slice:
             keep_trying(lambda: progress.settle(self.notice.pk, self.token, fates, now))
         if self.sent:
             keep_trying(lambda: progress.back(self.notice.pk))
+        elif self.limit:
+            words = _limit_words(self.limit)
+            keep_trying(lambda: progress.away(self.notice.pk, words, now))
+            return False
         return any(lane.alive and not lane.dry for lane in self.lanes)
+
+
+def _limit_words(limit: Limit) -> str:
+    return _("The limit of this installation is reached: %(number)d SMS in %(hours)d h.") % {
+        "number": limit.most,
+        "hours": limit.within.total_seconds() / 3600,
+    }
 
 
 def _fate(outcome: Outcome, now: datetime) -> Fate:

@@ -13,8 +13,9 @@ from pytest_django import Settings
 
 from accounts.models import Account, AuditEntry, Group, Person
 from accounts.services import SCHEDULER, AlreadyDone, Refused
-from notifications.bulk import decisions, people, progress, sending
+from notifications.bulk import decisions, people, progress, rules, sending
 from notifications.bulk.models import Notice, NoticeRecipient
+from notifications.rules import HOUR, Limit
 from tests.notifications.conftest import NOW
 from tests.support.relay import Relay
 from tests.support.sms_provider import SmsProvider
@@ -282,3 +283,24 @@ def test_the_demo_sends_nothing(account: Account, write: Write) -> None:
     assert list(account.demo_messages.values_list("to", "subject")) == [
         ("person1@elsewhere.example", "Use the web")
     ]
+
+
+def test_sms_over_a_limit_wait_and_are_told(
+    account: Account, write: Write, provider: SmsProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = (Limit("sms", "installation", 3, timedelta(seconds=1)), Limit("sms", "installation", 5, HOUR))
+    monkeypatch.setattr(rules, "LIMITS", limits)
+    monkeypatch.setattr("notifications.bulk.lanes.THREADS", {"email": 1, "sms": 2})
+    for n in range(7):
+        add_person(account, n, email=False, sms=True)
+    notice = write(way="sms")
+    start(notice)
+    while sending.run(notice.pk, LATER):
+        pass
+    sending.run(notice.pk, LATER)
+    notice.refresh_from_db()
+    assert fates(notice) == {"sent": 5, "pending": 2}
+    assert notice.away_words == "The limit of this installation is reached: 5 SMS in 1 h."
+    assert sending.sweep(LATER + timedelta(hours=2)) == 1
+    notice.refresh_from_db()
+    assert (notice.state, len(provider.received)) == ("done", 7)
