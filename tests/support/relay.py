@@ -47,6 +47,7 @@ class Relay:
         self.at_data = "250 2.0.0 Ok: queued as 4XyZ"
         self.hang_at = self.drop_at = ""
         self.got = threading.Event()
+        self.connections: list[Any] = []  # one for each message that was begun
 
     @property
     def url(self) -> str:
@@ -59,6 +60,7 @@ class Relay:
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        self.connections.append(server.transport)
         await self._misbehave("rcpt", server)
         if self.at_rcpt.startswith("250"):
             envelope.rcpt_tos.append(address)
@@ -74,6 +76,11 @@ class Relay:
         self.got.set()
         await self._misbehave("data", server)
         return self.at_data
+
+    def hang_up(self) -> None:
+        """End all connections, as relays do with idle ones."""
+        for transport in set(self.connections):
+            transport._loop.call_soon_threadsafe(transport.abort)
 
     async def _misbehave(self, stage: str, server: SMTP) -> None:
         if self.drop_at == stage:
