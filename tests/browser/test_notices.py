@@ -42,7 +42,7 @@ def shoot(page: Page, name: str) -> None:
     for size in (WIDE, PHONE):
         for scheme in ("light", "dark"):
             page.set_viewport_size(size)
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             page.screenshot(path=Path(SHOTS) / f"{name}-{size['width']}-{scheme}.png", full_page=True)
     page.set_viewport_size(WIDE)
 
