@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Min, Q
+from django.db.models import F, Min, Q
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from accounts.models import Account, AuditEntry
+from accounts.models import Account, AuditEntry, Contact, User
 from delivery.models import NextHop, Recipient, Route
 from delivery.reads import RouteQueue, pause_state, queue_by_route
 from delivery.reads.queue import WORST_FIRST
+from events.chain import Rung, chains
 from events.models import ContinuityEvent
 from monitoring.models import Monitor, Outage
 from monitoring.reads import is_failing
 from notifications.models import Notification, Suspension
+from notifications.reads import Reachability
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,30 @@ def active_event(account: Account, now: datetime) -> ContinuityEvent | None:
     return ContinuityEvent.objects.active(now).filter(account=account).first()
 
 
-def monitors(account: Account) -> list[Monitor]:
-    """The monitors with their contacts; `open_since` is set while an outage is open."""
+def monitors(account: Account, contacts: list[Reachability]) -> list[Monitor]:
+    """The monitors, with who is `told`; `open_since` is set while an outage is open."""
     found = (
         Monitor.objects.filter(account=account)
         .select_related("route")
         .annotate(open_since=Min("outages__failing_since", filter=Q(outages__closed_at=None)))
         .order_by("description")
     )
-    return list(found)
+    watching = list(found)
+    rungs = chains(account, watching, contacts)
+    for monitor in watching:
+        monitor.told = told_sentence(rungs[monitor.pk])  # type: ignore[attr-defined]
+    return watching
+
+
+def told_sentence(rungs: list[Rung]) -> str:
+    """Who is told, and when, in one line."""
+    parts = []
+    for rung in rungs:
+        names = ", ".join(one.contact.name for one in rung.contacts)
+        minutes = rung.after // timedelta(minutes=1)
+        after = _("%(names)s after %(minutes)s min") % {"names": names, "minutes": minutes}
+        parts.append(after if minutes else _("%(names)s at once") % {"names": names})
+    return _("Told: %s") % "; ".join(parts) if parts else _("Nobody is told")
 
 
 def open_outages(account: Account) -> list[Outage]:
@@ -90,6 +107,12 @@ def suspensions(account: Account, now: datetime) -> list[Suspension]:
     return list(found.order_by("until"))
 
 
+def own_contact(contacts: list[Reachability], user: User) -> Contact | None:
+    """The contact as whom a user is alerted, if they are."""
+    own = (one.contact for one in contacts if one.contact.user_id == user.pk and one.contact.active)
+    return next(own, None)
+
+
 def latest_alerts(account: Account, limit: int = 5) -> list[Notification]:
     """The newest notifications with their contacts."""
     found = Notification.objects.filter(account=account).select_related("contact")
@@ -100,15 +123,6 @@ def latest_history(account: Account, limit: int = 6) -> list[AuditEntry]:
     """The newest decisions, the newest first; alerts have a list of their own."""
     found = AuditEntry.objects.filter(account=account).exclude(action__startswith="alert.")
     return list(found.order_by("-number")[:limit])
-
-
-def reachable(account: Account) -> tuple[int, int]:
-    """How many active contacts there are, and how many of them can be reached."""
-    usable = Q(points__verified_at__isnull=False, points__disabled_at=None)
-    counts = account.contacts.filter(active=True).aggregate(
-        all=Count("pk", distinct=True), reachable=Count("pk", filter=usable, distinct=True)
-    )
-    return counts["all"], counts["reachable"]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from accounts import views as accounts
 from continuity_site.health import healthz
 from continuity_site.views import dashboard, demo, settings
 from delivery.urls import settings_urls
+from events.console_views import steps
 from notifications.bulk.views import people_list
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -18,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("queue/", include("delivery.urls")),
     path("events/", include("events.console_urls")),
     path("m/", include("events.urls")),
+    path("monitors/<int:pk>/steps/", steps, name="monitor-steps"),
     path("monitors/", include("monitoring.urls")),
     path("contacts/", include("notifications.urls")),
     path("people/", people_list, name="people"),

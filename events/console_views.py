@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from django import forms
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods
 
-from accounts.access import ConsoleRequest, account_required
-from accounts.models import AuditEntry
+from accounts.access import (
+    ConsoleRequest,
+    account_required,
+    actor,
+    administrator_required,
+    carry_out,
+    request_key,
+)
+from accounts.models import AuditEntry, Contact
 from delivery.charts import queue_chart
 from delivery.reads import balance, queue_history
+from events import rules
 from events.books import span
+from events.chain import told_by
 from events.models import ContinuityEvent
-from monitoring.models import Outage
+from events.services import escalation
+from monitoring.models import Monitor, Outage
 from notifications.models import Notification
 
 AFTERWARDS = timedelta(hours=12)
@@ -111,3 +125,44 @@ def told(account_id: int, start: datetime, end: datetime) -> int:
         account_id=account_id, created_at__gte=start, created_at__lte=end, state__in=sent
     )
     return notifications.values("contact").distinct().count()
+
+
+@require_http_methods(["GET", "POST"])
+@administrator_required
+def steps(request: ConsoleRequest, pk: int) -> HttpResponse:
+    """At which step each contact of a monitor is told."""
+    monitor = get_object_or_404(Monitor.objects.select_related("account"), pk=pk, account=request.account)
+    contacts = told_by(monitor)
+    known = escalation.steps_of([monitor.pk])
+    form = StepsForm(contacts, known=known, monitor=monitor, data=request.POST or None)
+    if request.method == "POST" and form.is_valid():
+
+        def save() -> str:
+            chosen = {contact: form.step(contact) for contact in contacts}
+            escalation.set_steps(monitor, actor(request), chosen, request_key=request_key(request))
+            return _("The steps were saved.")
+
+        return carry_out(request, save, reverse("monitor", args=[monitor.pk]))
+    context = {"monitor": monitor, "form": form, "wait": escalation.step_wait(request.account.pk)}
+    return render(request, "events/steps.html", context)
+
+
+class StepsForm(forms.Form):
+    """A step for each contact."""
+
+    def __init__(
+        self, contacts: list[Contact], *, known: dict[tuple[int, int], int], monitor: Monitor, data: Any
+    ) -> None:
+        super().__init__(data)
+        choices = [(1, _("1, at once"))] + [(step, str(step)) for step in rules.STEPS[1:]]
+        for contact in contacts:
+            self.fields[f"step-{contact.pk}"] = forms.TypedChoiceField(
+                label=contact.name,
+                choices=choices,
+                coerce=int,
+                initial=known.get((monitor.pk, contact.pk), 1),
+            )
+
+    def step(self, contact: Contact) -> int:
+        """What was chosen for a contact."""
+        return int(self.cleaned_data[f"step-{contact.pk}"])

@@ -18,7 +18,6 @@ from delivery import services as delivery
 from events import reads, rules, services
 from events.models import ContinuityEvent, ManageLink
 from events.words import moment
-from notifications import services as notifications
 
 _NONCE = re.compile(r"[0-9A-Za-z_-]{16,64}", re.ASCII)
 CONFIRMED_FOR = timedelta(minutes=15)
@@ -100,9 +99,7 @@ def _suspend(asked: _Request) -> None:
     whom = asked.form.get("whom")
     if whom not in ("me", "everyone"):
         raise Refused(_("Choose whether to suspend notifications for you or for everyone."))
-    if not reads.status(asked.link.account_id, asked.now).can_suspend:
-        raise Refused(_("There is no outage, so there are no notifications to suspend."))
-    notifications.suspend(
+    services.suspend(
         asked.link.account_id,
         asked.actor,
         asked.hours,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-from django.db.models import Q
+from datetime import datetime
 
 from accounts.models import AuditEntry, Contact
 from delivery import reads as delivery
@@ -13,14 +11,11 @@ from delivery.models import NextHop
 from delivery.reads import DiskForecast, Drain, Expiring, PauseState, QueueFigures
 from events import rules
 from events.models import AlertStream, ContinuityEvent, ManageLink
-from events.services import alerts, escalation, expiry
+from events.services import alerts, escalation, expiry, suspending
 from events.services.escalation import Seen
 from monitoring import reads as monitoring
 from monitoring.models import Outage
 from notifications.models import Suspension
-
-_OVER_FOR_GOOD = timedelta(minutes=30)
-"""An outage closed for so long cannot open again: what silenced it silences nothing any more."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +50,16 @@ def status(account_id: int, now: datetime, contact: Contact | None = None) -> St
     while deliveries are paused. `expiring` is the
     inbound mail that goes back within the next day and the day after its first; None if none does.
     """
-    recent = list(
-        Outage.objects.filter(
-            Q(closed_at=None) | Q(closed_at__gt=now - _OVER_FOR_GOOD), account_id=account_id
-        )
-        .select_related("monitor")
-        .order_by("opened_at")
-    )
+    recent = list(suspending.recent(account_id, now).select_related("monitor").order_by("opened_at"))
     everybody, own = _silences(account_id, recent, contact, now)
     lasting = tuple(outage for outage in recent if outage.closed_at is None)
-    known = escalation.seen(account_id, lasting)
     pause = delivery.pause_state(account_id, now)
     failing = monitoring.is_failing(account_id)
     return Status(
         now=now,
         event=ContinuityEvent.objects.active(now).filter(account_id=account_id).first(),
         outages=lasting,
-        seen=max(known.values(), key=lambda one: one.at) if known and len(known) == len(lasting) else None,
+        seen=escalation.all_seen(account_id, lasting),
         suspended_until=rules.silenced_until(everybody, now),
         own_suspended_until=rules.silenced_until(own, now),
         can_suspend=bool(recent),

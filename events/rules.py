@@ -96,6 +96,21 @@ def next_slot(due: datetime, interval: timedelta, now: datetime) -> datetime:
     return due + ((now - due) // interval + 1) * interval
 
 
+OVER_FOR_GOOD = timedelta(minutes=30)
+"""An outage closed for so long does not open again: what silenced it has nothing left to silence."""
+
+
+def silence_over_at(closings: Collection[datetime | None], made_at: datetime) -> datetime | None:
+    """When a suspension is over because all that it silenced is, given when those outages closed.
+
+    None while one of them lasts. One that silences nothing counts like one whose outage had just closed.
+    """
+    ends = [closed for closed in closings if closed is not None]
+    if len(ends) < len(closings):
+        return None
+    return max(ends, default=made_at) + OVER_FOR_GOOD
+
+
 ACKNOWLEDGING = frozenset(
     {
         "outage.acknowledged",

@@ -48,7 +48,7 @@ def monitors(request: ConsoleRequest) -> HttpResponse:
 def monitor(request: ConsoleRequest, pk: int) -> HttpResponse:
     """One monitor: the answer to "why do I get this message several times a day?"."""
     found = get_object_or_404(
-        Monitor.objects.select_related("route").annotate(
+        Monitor.objects.select_related("route", "account").annotate(
             open_since=Min("outages__failing_since", filter=Q(outages__closed_at=None))
         ),
         pk=pk,
@@ -65,7 +65,6 @@ def monitor(request: ConsoleRequest, pk: int) -> HttpResponse:
             "monitor": found,
             "windows": windows,
             "outages": list(outages[:OUTAGES]),
-            "contacts": list(found.contacts.order_by("name")),
             "opens_after": found.threshold * found.window_seconds,
             "half": found.threshold // 2,
         },

@@ -9,7 +9,7 @@ from django.forms.models import BaseInlineFormSet
 from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import AccountForm, TimeZoneChoice
-from accounts.models import Contact
+from accounts.models import Account, Contact, User
 from notifications.masking import MaskedAddress
 from notifications.models import ContactPoint
 
@@ -21,17 +21,25 @@ class ContactForm(AccountForm[Contact]):
 
     class Meta:
         model = Contact
-        fields = ["name", "time_zone", "telling", "fall_through_minutes", "active"]
+        fields = ["name", "user", "time_zone", "telling", "fall_through_minutes", "active"]
         labels = {
             "active": _("Is alerted"),
+            "user": _("Signs in as"),
             "telling": _("Contact points are used"),
             "fall_through_minutes": _("Minutes until the next one is used"),
         }
         help_texts = {
+            "user": _("What this user does in the console counts as done by the contact."),
             "telling": _(
                 "In order, the next one is used when one fails, and when nobody has seen an outage alert."
             ),
         }
+
+    def __init__(self, account: Account, *args: Any, **kwargs: Any) -> None:
+        super().__init__(account, *args, **kwargs)
+        user = self.fields["user"]
+        assert isinstance(user, forms.ModelChoiceField)
+        user.queryset = User.objects.filter(memberships__account=account).order_by("username")
 
 
 class ContactPointForm(MaskedAddress):

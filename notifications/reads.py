@@ -36,6 +36,11 @@ class Reachability:
     readiness: Readiness
 
     @property
+    def has_usable_point(self) -> bool:
+        """Whether one of the points is verified and not disabled: what `usable` asks of the database."""
+        return any(point.verified_at and not point.disabled_at for point in self.points)
+
+    @property
     def sentence(self) -> str:
         """The verdict in one sentence."""
         return words.would_be_reached(

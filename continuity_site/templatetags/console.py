@@ -166,6 +166,7 @@ DECISIONS = {
     "route.up": _lazy("Mail server flowing"),
     "outage.opened": _lazy("Outage opened"),
     "outage.closed": _lazy("Outage closed"),
+    "notifications.resumed": _lazy("Suspension over, as its outage is"),
     "outage.acknowledged": _lazy("Outage seen"),
     "monitor.steps_changed": _lazy("Escalation changed"),
     "notifications.suspended": _lazy("Notifications suspended"),

@@ -36,7 +36,9 @@ from delivery.reads import (
 )
 from events import services as events
 from events.models import ContinuityEvent
-from notifications import services as notifications
+from events.services import escalation
+from events.services.suspending import recent
+from notifications.reads import reachability
 
 HOURS = (1, 2, 4, 8, 24)
 MAX_HOURS = 720
@@ -50,7 +52,9 @@ def dashboard(request: ConsoleRequest) -> HttpResponse:
     routes = queue_by_route(account.pk)
     flow = overview.flow(account, routes, now)
     drain = drain_progress(account.pk, now)
-    contacts, reachable = overview.reachable(account)
+    outages = overview.open_outages(account)
+    people = reachability(account)
+    alerted = [one for one in people if one.contact.active]
     return render(
         request,
         "continuity_site/dashboard.html",
@@ -67,13 +71,16 @@ def dashboard(request: ConsoleRequest) -> HttpResponse:
             "chart": flow_chart(delivery_rates(account.pk, now)),
             "depth": queue_chart(queue_history(account.pk, now - timedelta(hours=24), now)),
             "disk": disk_forecast(account.pk, now) if flow.held else None,
-            "monitors": overview.monitors(account),
-            "outages": overview.open_outages(account),
+            "monitors": overview.monitors(account, people),
+            "outages": outages,
             "suspensions": overview.suspensions(account, now),
             "alerts": overview.latest_alerts(account),
             "history": overview.latest_history(account),
-            "contacts": contacts,
-            "reachable": reachable,
+            "me": overview.own_contact(people, request.user),
+            "can_suspend": bool(outages) or recent(account.pk, now).exists(),
+            "seen": escalation.all_seen(account.pk, outages),
+            "contacts": len(alerted),
+            "reachable": sum(one.readiness.reached for one in alerted),
             **(controls() if account.is_demo else {}),
         },
     )
@@ -130,9 +137,17 @@ def _stop(request: ConsoleRequest) -> str:
 
 
 def _suspend(request: ConsoleRequest) -> str:
-    suspension = notifications.suspend(
-        request.account.pk, actor(request), _hours(request), request_key=request_key(request)
+    me = overview.own_contact(reachability(request.account), request.user)
+    contact = me if request.POST.get("whom") == "me" else None
+    suspension = events.suspend(
+        request.account.pk,
+        actor(request),
+        _hours(request),
+        contact=contact,
+        request_key=request_key(request),
     )
+    if contact:
+        return _("Notifications to you suspended. They restart %(end)s.") % {"end": _when(suspension.until)}
     return _("Notifications suspended. They restart %(end)s.") % {"end": _when(suspension.until)}
 
 

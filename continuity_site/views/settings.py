@@ -65,9 +65,14 @@ class AlertSettingsForm(AccountForm[AlertSettings]):
         help_text=gettext_lazy("While an outage lasts and nobody suspended notifications: 15 to 1440."),
     )  # fmt: skip
 
+    step_minutes = forms.IntegerField(
+        label=gettext_lazy("Minutes until the next step"), min_value=1, max_value=1440,
+        help_text=gettext_lazy("When nobody has seen an outage for so long, the next step is told."),
+    )  # fmt: skip
+
     class Meta:
         model = AlertSettings
-        fields = ["interval_minutes"]
+        fields = ["interval_minutes", "step_minutes"]
 
 
 def _own(model: type[models.Model]) -> Callable[[Account], Any]:

@@ -3,6 +3,7 @@
 from events.services.escalation import acknowledge, set_steps
 from events.services.links import link_for, resolve_link, revoke
 from events.services.mode import activate, close_run_out, extend, stop
+from events.services.suspending import suspend
 from events.services.ticking import tick
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "revoke",
     "set_steps",
     "stop",
+    "suspend",
     "tick",
 ]

@@ -50,6 +50,14 @@ def seen(account_id: int, outages: Iterable[Outage]) -> dict[int, Seen]:
     return found
 
 
+def all_seen(account_id: int, outages: Collection[Outage]) -> Seen | None:
+    """Who said last of these outages that they have seen them; None while one is seen by nobody."""
+    known = seen(account_id, outages)
+    if not known or len(known) < len(outages):
+        return None
+    return max(known.values(), key=lambda one: one.at)
+
+
 def acknowledge(
     account_id: int, actor: Actor, *, request_key: str | None = None, now: datetime | None = None
 ) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db import OperationalError
 
-from events.services import alerts, draining, escalation, expiry, feed, holding, mode
+from events.services import alerts, draining, escalation, expiry, feed, holding, mode, suspending
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ def tick(now: datetime) -> int:
     Returns how many things were decided.
     """
     ended = each(mode.accounts_run_out(now), mode.close_run_out, now)
+    ended += each(suspending.accounts(now), suspending.end_over, now)
     alerted = each(alerts.accounts(), alerts.decide, now)
     moved = each(escalation.accounts(), escalation.fall_through, now)
     warned = each(expiry.accounts(now), expiry.decide, now)

@@ -7,7 +7,7 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 
 from accounts.models import Contact
-from accounts.services import Actor, Refused, decision
+from accounts.services import Actor, Decision, Refused, decision
 from notifications import rules
 from notifications.models import Suspension
 
@@ -53,6 +53,19 @@ def suspend(
             contact=contact_id,
         )
     return suspension
+
+
+def end_suspension(made: Decision, suspension: Suspension, at: datetime) -> None:
+    """End a suspension early: as of `at`, which may have passed already."""
+    until = suspension.until
+    if Suspension.objects.filter(pk=suspension.pk, until=until).update(until=at) == 1:
+        made.record(
+            "notifications.resumed",
+            subject=f"suspension:{suspension.pk}",
+            before=until.isoformat(),
+            after=at.isoformat(),
+            contact=suspension.contact_id,
+        )
 
 
 def suspended_until(

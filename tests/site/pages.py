@@ -95,6 +95,7 @@ class World:
             **WRITING,
             "monitor-edit": f"/monitors/{self.monitor.pk}/edit/",
             "contact": f"/contacts/{self.contact.pk}/",
+            "monitor-steps": f"/monitors/{self.monitor.pk}/steps/",
             "contact-edit": f"/contacts/{self.contact.pk}/edit/",
             "notice-edit": f"/notices/{self.draft.pk}/edit/",
             "route": f"/settings/route/{self.route.pk}/",
@@ -113,7 +114,16 @@ WRITING = {
     "route-add": "/settings/route/",
     "text": "/settings/texts/outage/de/",
 }
-FOR_ADMINISTRATORS = {*WRITING, "queue-act", "monitor-edit", "contact-edit", "notice-edit", "route", "domain"}
+FOR_ADMINISTRATORS = {
+    *WRITING,
+    "queue-act",
+    "monitor-edit",
+    "monitor-steps",
+    "contact-edit",
+    "notice-edit",
+    "route",
+    "domain",
+}
 OF_ROWS = {
     "recipients",
     "recipients-import",
@@ -125,6 +135,7 @@ OF_ROWS = {
     "monitor",
     "letter",
     "monitor-edit",
+    "monitor-steps",
     "contact",
     "contact-edit",
     "notice",

@@ -235,7 +235,7 @@ def test_a_message_says_why_its_sender_was_not_told(
 
 def test_settings_are_saved_and_audited(world: World, administrator: Client) -> None:
     assert "Saved." in told(administrator, "/settings/account/", {"name": "New", "time_zone": "Europe/Paris"})
-    assert "Saved." in told(administrator, "/settings/alerts/", {"interval_minutes": 15})
+    assert "Saved." in told(administrator, "/settings/alerts/", {"interval_minutes": 15, "step_minutes": 20})
     assert "Nothing was saved" in told(administrator, "/settings/alerts/", {"interval_minutes": 14})
     waiting: dict[str, object] = {"queue_hours": 48, "bounce": "authentic", "warn_outbound_minutes": 60}
     waiting |= {"content_days": 7, "metadata_days": 400}
