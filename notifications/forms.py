@@ -8,7 +8,7 @@ from django import forms
 from django.forms.models import BaseInlineFormSet
 from django.utils.translation import gettext_lazy as _
 
-from accounts.forms import AccountForm, TimeZoneChoice
+from accounts.forms import AccountForm, LanguageChoice, TimeZoneChoice
 from accounts.models import Account, Contact, User
 from notifications.masking import MaskedAddress
 from notifications.models import ContactPoint
@@ -18,10 +18,11 @@ class ContactForm(AccountForm[Contact]):
     """Who is told."""
 
     time_zone = TimeZoneChoice(help_text=_("Times in alerts are told in this zone."))
+    language = LanguageChoice(help_text=_("Alerts and the portal are in this language."))
 
     class Meta:
         model = Contact
-        fields = ["name", "user", "time_zone", "telling", "fall_through_minutes", "active"]
+        fields = ["name", "user", "time_zone", "language", "telling", "fall_through_minutes", "active"]
         labels = {
             "active": _("Is alerted"),
             "user": _("Signs in as"),

@@ -133,6 +133,8 @@ def sample(now: datetime) -> dict[str, Any]:
         "at": ago(minutes=2),
         "until": (now + timedelta(hours=4)).isoformat(),
         "mode_until": (now + timedelta(hours=4)).isoformat(),
+        "seen_by": "Maria",
+        "seen_at": ago(minutes=50),
         "reply": "451 4.3.2 System not accepting network messages",
         "queued": 1234,
         "oldest": ago(minutes=45),

@@ -155,6 +155,7 @@ def test_a_monitor_takes_no_route_or_contact_of_another_account(world: World, ad
 CONTACT: dict[str, object] = {
     "name": "Maria",
     "time_zone": "Europe/Berlin",
+    "language": "de",
     "telling": "order",
     "fall_through_minutes": 5,
     "active": "on",
@@ -176,6 +177,7 @@ def test_a_contact_with_points_is_saved_all_or_nothing(world: World, administrat
     assert not world.account.contacts.filter(name="Tom").exists()
     outside: dict[str, object] = {"channel": "email", "address": "tom@phone.example"}
     assert "The contact was saved." in told(administrator, "/contacts/add/", base | points(outside))
+    assert world.account.contacts.get(name="Tom").language == "de"
     point = ContactPoint.objects.get(contact__name="Tom")
     assert point.verified_at is None, "it has to be verified before it counts"
 
