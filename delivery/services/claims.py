@@ -15,7 +15,7 @@ from delivery.models import Message, MessageContent, NextHop, Pause, Recipient, 
 from delivery.services.hops import Memory, hop_of, limits_of, locked
 
 LEASE = timedelta(minutes=5)  # a claim not renewed for so long is anybody's
-RENEW_SECONDS = 60.0
+RENEW_SECONDS = 60.0  # what a courier does not renew for so long it does not know of
 CONTENT_WITH_CLAIM = 256 * 1024  # bytes; larger contents are read when their turn comes
 CONTENT_PER_CLAIM = 8 * 1024 * 1024
 
@@ -277,10 +277,14 @@ def release_all(courier: str) -> int:
     return Recipient.objects.filter(state=Recipient.State.SENDING, claimed_by=courier).update(**FREE)
 
 
-def renew(recipient_ids: Collection[int], courier: str, now: datetime) -> None:
-    """Say that these claims are alive."""
-    sending = Recipient.objects.filter(state=Recipient.State.SENDING)
-    sending.filter(pk__in=list(recipient_ids), claimed_by=courier).update(claimed_at=now)
+def renew(recipient_ids: Collection[int], courier: str, now: datetime) -> int:
+    """Say that these claims are alive, and free what this courier holds without knowing it.
+
+    That is what it claimed when the database took the commit and could not say so any more. Returns how many.
+    """
+    mine = Recipient.objects.filter(state=Recipient.State.SENDING, claimed_by=courier)
+    mine.filter(pk__in=list(recipient_ids)).update(claimed_at=now)
+    return mine.filter(claimed_at__lt=now - timedelta(seconds=RENEW_SECONDS)).update(**FREE)
 
 
 def free_abandoned(now: datetime) -> int:
