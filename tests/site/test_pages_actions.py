@@ -210,7 +210,7 @@ def test_the_settings_say_that_bounces_wait_for_a_route(world: World, administra
     waiting = Recipient.objects.filter(message__account=world.account).update(
         state=Recipient.State.EXPIRED, next_attempt_at=NOW + timedelta(hours=1)
     )
-    page = administrator.get("/settings/").content.decode()
+    page = " ".join(administrator.get("/settings/").content.decode().split())
     assert waiting == 1
     assert "1 message could not be delivered, and its sender cannot be told: add an outbound route." in page
     assert "Authentic senders only" in page
