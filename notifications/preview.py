@@ -11,7 +11,7 @@ from django.conf import settings
 from accounts.models import Account, Contact, User
 from notifications import gsm7, texts, wording
 from notifications.kinds import KINDS, VARIABLES, sample
-from notifications.models import Notification
+from notifications.models import ContactPoint, Notification
 from notifications.placeholders import Paragraph
 
 # As long as a real one.
@@ -29,6 +29,7 @@ class Preview:
     sms: str
     count: gsm7.Count
     segments: str
+    cost: str
     problems: dict[str, list[str]]
 
 
@@ -52,7 +53,8 @@ def preview(
         sms = made.sms()
         shown = (made.subject(), made.text(), made.html(), made.paragraphs())
     count = gsm7.counted(sms)
-    return Preview(*shown, sms, count, wording.told(count), problems)
+    cost = wording.cost(count.segments, _by_sms(account, language))
+    return Preview(*shown, sms, count, wording.told(count), cost, problems)
 
 
 def variables(account: Account, reader: User, kind: str, language: str, now: datetime) -> list[Variable]:
@@ -69,6 +71,13 @@ def _sample(account: Account, reader: User, kind: str, language: str, now: datet
     )
     contact.language = language
     return Notification(account=account, contact=contact, kind=kind, context=sample(now))
+
+
+def _by_sms(account: Account, language: str) -> int:
+    """How many contacts who are alerted in this language have a usable phone number."""
+    contacts = Contact.objects.filter(account=account, active=True, language=language)
+    numbers = ContactPoint.objects.usable().filter(channel=ContactPoint.Channel.SMS, contact__in=contacts)
+    return numbers.order_by().values("contact").distinct().count()
 
 
 def _link() -> str:

@@ -51,6 +51,18 @@ def _too_long(part: Part, body: str) -> list[str]:
     return [sentence % {"length": len(body), "segments": count.segments, "limit": SMS_SEGMENTS}]
 
 
+def cost(segments: int, contacts: int) -> str:
+    """What one such SMS to each of `contacts` takes, in words."""
+    if not contacts:
+        return _("No contact with this language is reached by SMS so far.")
+    sentence = ngettext(
+        "%(contacts)d contact with this language gets it by SMS; segments paid for each time: %(total)d.",
+        "%(contacts)d contacts with this language get it by SMS; segments paid for each time: %(total)d.",
+        contacts,
+    )
+    return sentence % {"contacts": contacts, "total": segments * contacts}
+
+
 def told(count: gsm7.Count) -> str:
     """How many segments an SMS takes and why, in words."""
     one, several = count.limits

@@ -85,6 +85,7 @@ def test_the_preview_counts_what_forces_unicode(administrator: Client) -> None:
     bodies = BODIES | {"sms": "Шторм 🙂 {account} {link} " + "x" * 40, "preview": "1"}
     words = shown(administrator.post(PAGE, bodies).content.decode())
     assert re.search(r"2 segments: \d+ characters, 67 in each", words)
+    assert "1 contact with this language gets it by SMS; segments paid for each time: 2." in words
     assert "only 70 fit one segment: Ш т о р м 🙂" in words
 
 
