@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -210,7 +212,10 @@ class Window(models.Model):
 
     class Meta(TypedModelMeta):
         constraints = [models.UniqueConstraint(fields=["monitor", "start"], name="window_judged_once")]
-        indexes = [models.Index(fields=["monitor", "-end"], name="window_latest")]
+        indexes = [
+            models.Index(fields=["monitor", "-end"], name="window_latest"),
+            models.Index(fields=["end"], name="window_local_fault", condition=Q(source="local")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.verdict} {self.start:%Y-%m-%d %H:%M:%S}"
@@ -225,12 +230,36 @@ class Outage(models.Model):
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
     reply = models.TextField(blank=True, help_text=_("The server's words in the window that tripped it."))
+    recovered = models.BooleanField(
+        default=False, help_text=_("It closed because the mail server works, not because nobody watches.")
+    )
+    openings = models.JSONField(
+        default=list, help_text=_("When it opened, first and again: reopened soon, it is the same outage.")
+    )
+    flapping_since = models.DateTimeField(
+        null=True, blank=True, help_text=_("The opening that was one too many within a day.")
+    )
 
     class Meta(TypedModelMeta):
         constraints = [
             models.UniqueConstraint(fields=["monitor"], condition=Q(closed_at=None), name="one_open_outage")
         ]
-        indexes = [models.Index(fields=["account", "-opened_at"], name="outage_latest")]
+        indexes = [
+            models.Index(fields=["account", "-opened_at"], name="outage_latest"),
+            models.Index(fields=["monitor", "-opened_at"], name="outage_of_monitor"),
+            models.Index(
+                fields=["flapping_since"], name="outage_flapping", condition=Q(flapping_since__isnull=False)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"outage of {self.monitor} since {self.failing_since:%Y-%m-%d %H:%M}"
+
+    @property
+    def last_opened_at(self) -> datetime:
+        return datetime.fromisoformat(self.openings[-1]) if self.openings else self.opened_at
+
+    @property
+    def reopened(self) -> int:
+        """How often it opened again."""
+        return max(0, len(self.openings) - 1)

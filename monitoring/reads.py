@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
 from monitoring.models import Monitor, Outage, Window
-from monitoring.rules import Source
+from monitoring.rules import FLAPPING_OPENINGS, FLAPPING_WITHIN, Source
 
 DOTS = 30
 
@@ -94,6 +94,35 @@ def _state(monitor: Monitor, windows: Sequence[Window], outages: dict[int, Outag
         sentence=evidence_sentence(last),
         reply=next(replies, ""),
     )
+
+
+# A local fault is news so long after the window that it spoiled.
+LOCAL_FAULT_LASTS = timedelta(minutes=10)
+
+
+def local_faults(now: datetime) -> dict[int, list[Window]]:
+    """The latest windows that a fault of our own spoiled, one for each monitor, by account; one query."""
+    spoiled = Window.objects.filter(source=Source.LOCAL.value, end__gt=now - LOCAL_FAULT_LASTS, end__lte=now)
+    latest: dict[int, Window] = {}
+    for window in spoiled.select_related("monitor").order_by("end"):
+        latest[window.monitor_id] = window
+    found: dict[int, list[Window]] = {}
+    for window in latest.values():
+        found.setdefault(window.monitor.account_id, []).append(window)
+    return found
+
+
+def flapping(now: datetime) -> QuerySet[Outage]:
+    """The outages of monitors that began to flap within the last day, the earliest first."""
+    since = now - FLAPPING_WITHIN
+    return Outage.objects.filter(flapping_since__gt=since).select_related("monitor").order_by("opened_at")
+
+
+def openings_in_a_day(monitor_id: int, now: datetime) -> int:
+    """How often the monitor's outages opened within the day before `now`, reopenings included."""
+    lately = Outage.objects.filter(monitor=monitor_id).order_by("-opened_at")[: FLAPPING_OPENINGS * 10]
+    openings = [datetime.fromisoformat(text) for outage in lately for text in outage.openings]
+    return sum(now - FLAPPING_WITHIN < one <= now for one in openings)
 
 
 # A window may be judged so late: a probe of its own may have delayed it by a minute.

@@ -20,6 +20,10 @@ PROBE_SLACK = timedelta(seconds=3)
 GRACE = timedelta(seconds=1)
 # What happened longer ago is not judged any more, it stays unknown: nobody is alerted about last week.
 CATCH_UP = timedelta(days=1)
+# An outage that opens again so soon after it closed is the same one.
+REOPEN_WITHIN = timedelta(minutes=30)
+# A monitor that opened more often than this within a day is flapping.
+FLAPPING_OPENINGS, FLAPPING_WITHIN = 3, timedelta(hours=24)
 KEEP_WINDOWS = timedelta(days=90)
 # From handing in a round-trip probe until it is back at the gateway, unless the monitor says otherwise.
 LATENCY_SECONDS, SHORTEST_LATENCY, LONGEST_LATENCY = 120, 5, 3600
@@ -238,6 +242,21 @@ def opens(counter: int, step: int, threshold: int) -> bool:
 def closes(counter: int, step: int, threshold: int) -> bool:
     """Whether a step that led to `counter` ends an outage: only one downwards, at half the threshold."""
     return step < 0 and counter <= threshold // 2
+
+
+def is_same_outage(closed_at: datetime | None, opens_at: datetime) -> bool:
+    """Whether an outage that opens now is the one that closed then, open again."""
+    return closed_at is not None and opens_at - closed_at <= REOPEN_WITHIN
+
+
+def is_over_for_good(closed_at: datetime, now: datetime) -> bool:
+    """Whether an outage that closed then cannot open again any more."""
+    return now - closed_at > REOPEN_WITHIN
+
+
+def flaps(openings: Iterable[datetime], now: datetime) -> bool:
+    """Whether so many openings of one monitor within a day are too many."""
+    return sum(now - FLAPPING_WITHIN < one <= now for one in openings) > FLAPPING_OPENINGS
 
 
 def run(

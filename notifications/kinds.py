@@ -103,6 +103,16 @@ KINDS: dict[str, Kind] = {
         _("Every 12 hours while deliveries are paused and no event is active."),
         ("who", "since", *_QUEUE),
     ),
+    "local_fault": Kind(
+        _("Fault of the gateway"),
+        _("When a check failed for a fault of the gateway's own, once in each alert interval."),
+        ("monitor", "since", "reply"),
+    ),
+    "flapping": Kind(
+        _("Comes and goes"),
+        _("Once, when a monitor opened more than three times within a day."),
+        ("monitor", "since", "number", "reply"),
+    ),
     "disk": Kind(
         _("Disk fills up"),
         _("When the disk will be full within a day while deliveries are paused."),

@@ -165,8 +165,11 @@ DECISIONS = {
     "route.recovering": _lazy("Mail server recovering"),
     "route.up": _lazy("Mail server flowing"),
     "outage.opened": _lazy("Outage opened"),
+    "outage.reopened": _lazy("Outage open again"),
     "outage.closed": _lazy("Outage closed"),
     "notifications.resumed": _lazy("Suspension over, as its outage is"),
+    "local_fault.told": _lazy("Warned of a fault of the gateway"),
+    "monitor.flapping": _lazy("Mail server comes and goes"),
     "outage.acknowledged": _lazy("Outage seen"),
     "monitor.steps_changed": _lazy("Escalation changed"),
     "notifications.suspended": _lazy("Notifications suspended"),
@@ -234,7 +237,7 @@ def audit_word(action: str) -> str:
 @register.filter
 def audit_colour(action: str) -> str:
     """The state class of what a decision led to."""
-    red, green = {"outage.opened", "route.down"}, {"outage.closed", "route.up"}
+    red, green = {"outage.opened", "outage.reopened", "route.down"}, {"outage.closed", "route.up"}
     blue = {"event.activated", "event.extended"}
     amber = {"pause.started", "route.suspect", "route.recovering", "notifications.suspended", "expiry.warned"}
     for name, actions in (("red", red), ("green", green), ("blue", blue), ("amber", amber)):

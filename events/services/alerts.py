@@ -16,6 +16,7 @@ from events import rules
 from events.models import AlertSettings, AlertStream, ContinuityEvent
 from events.services.escalation import Seen, Turns, alert_key, seen, step_wait
 from monitoring.models import Outage
+from monitoring.rules import is_over_for_good
 from notifications import services as notifications
 from notifications.models import Suspension
 
@@ -85,7 +86,8 @@ def _steps(account_id: int, now: datetime) -> list[_Step]:
     for outage in outages:
         known = streams[outage.pk]
         if outage.closed_at is not None:
-            steps += [_Step(outage, s.contact, s, s.next_at, recovered=True) for s in known.values()]
+            if is_worth_telling(outage, now):
+                steps += [_Step(outage, s.contact, s, s.next_at, recovered=True) for s in known.values()]
             continue
         contacts = contacts_of(outage)
         for contact in contacts:
@@ -101,6 +103,14 @@ def _steps(account_id: int, now: datetime) -> list[_Step]:
             if step is not None:
                 steps.append(step)
     return steps
+
+
+def is_worth_telling(outage: Outage, now: datetime) -> bool:
+    """Whether the end of an outage is told now: at once the first time, then only when it is over for good.
+
+    So one that comes and goes is told over, down again, and over, not every few minutes.
+    """
+    return not outage.reopened or outage.closed_at is None or is_over_for_good(outage.closed_at, now)
 
 
 def _outages(account_id: int, with_streams: Iterable[int]) -> list[Outage]:

@@ -4,17 +4,16 @@ cannot. What was told stands in the audit: the last row about `expiry` or `bounc
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from accounts.models import AuditEntry, Contact
+from accounts.models import AuditEntry
 from accounts.services import SCHEDULER, Decision, decision
 from delivery import reads as delivery
 from delivery.models import Pause
 from delivery.reads import Expiring
 from events import rules
-from notifications import services as notifications
+from events.services import notices
 
 A_DAY = timedelta(hours=24)
 ROUTE_MISSING_AGAIN = timedelta(days=7)
@@ -82,7 +81,7 @@ def _warn(made: Decision, before: timedelta) -> int:
     )
     stale = max((begins - made.now) // timedelta(minutes=1), 60)
     facts = {"number": mail.number, "at": begins.isoformat(), "hours": hours, "stale_minutes": stale}
-    _tell(made, entry, "expiry", facts)
+    notices.tell(made, entry, "expiry", facts)
     return 1
 
 
@@ -97,12 +96,5 @@ def _route_missing(account_id: int, now: datetime) -> bool:
 def _tell_route_missing(made: Decision) -> int:
     number = delivery.bounces_waiting(made.account.pk)
     entry = made.record("bounces.route_missing", subject="bounces", number=number)
-    _tell(made, entry, "route_missing", {"number": number})
+    notices.tell(made, entry, "route_missing", {"number": number})
     return 1
-
-
-def _tell(made: Decision, entry: AuditEntry, kind: str, facts: dict[str, Any]) -> None:
-    """Everybody, once for each row of the audit. No suspension holds it back: those are for outages."""
-    about = {"account": made.account.name} | facts
-    for contact in Contact.objects.filter(account=made.account, active=True).order_by("pk"):
-        notifications.notify(made, contact, kind, about, f"{kind}:{entry.pk}:contact:{contact.pk}")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from django.db.models import Max
 from django.db.models.functions import Coalesce
 
-from accounts.models import AuditEntry, Contact
 from accounts.services import SCHEDULER, Decision, decision
 from delivery import reads as delivery
 from delivery.models import Pause
 from delivery.reads import DiskForecast
 from events import rules
 from events.models import ContinuityEvent
-from notifications import services as notifications
+from events.services import notices
 
 
 def accounts() -> list[int]:
@@ -43,7 +41,7 @@ def _forgotten(account_id: int, now: datetime) -> Pause | None:
         return None
     over = ContinuityEvent.objects.exclude(state=ContinuityEvent.State.SCHEDULED).filter(account=account_id)
     last_event = over.aggregate(last=Max(Coalesce("ended_at", "ends_at")))["last"]
-    told_at = _last_at(account_id, f"pause:{pause.pk}", "pause.reminded")
+    told_at = notices.last_at(account_id, f"pause:{pause.pk}", "pause.reminded")
     since = max(instant for instant in (pause.started_at, last_event, told_at) if instant)
     return pause if now - since >= rules.PAUSE_REMINDER else None
 
@@ -54,13 +52,8 @@ def _disk_fills(account_id: int, now: datetime) -> DiskForecast | None:
     forecast = delivery.disk_forecast(account_id, now) if pause else None
     if forecast is None or forecast.full_at is None or forecast.full_at - now > rules.DISK_WARNING:
         return None
-    told_at = _last_at(account_id, "disk", "disk.warned")
+    told_at = notices.last_at(account_id, "disk", "disk.warned")
     return None if told_at and now - told_at < rules.PAUSE_REMINDER else forecast
-
-
-def _last_at(account_id: int, subject: str, action: str) -> datetime | None:
-    rows = AuditEntry.objects.filter(account=account_id, subject=subject, action=action)
-    return rows.order_by("-number").values_list("at", flat=True).first()
 
 
 def _remind(made: Decision, pause: Pause) -> int:
@@ -72,7 +65,7 @@ def _remind(made: Decision, pause: Pause) -> int:
         "queued": queue.queued,
         "oldest": queue.oldest.isoformat() if queue.oldest else None,
     }
-    _tell(made, entry, "paused", facts)
+    notices.tell(made, entry, "paused", facts)
     return 1
 
 
@@ -80,12 +73,7 @@ def _warn(made: Decision, forecast: DiskForecast) -> int:
     assert forecast.full_at
     full_at = max(forecast.full_at, made.now).isoformat()
     entry = made.record("disk.warned", subject="disk", full_at=full_at, free=forecast.free)
-    _tell(made, entry, "disk", {"at": full_at, "queued": delivery.queue_figures(made.account.pk).queued})
+    notices.tell(
+        made, entry, "disk", {"at": full_at, "queued": delivery.queue_figures(made.account.pk).queued}
+    )
     return 1
-
-
-def _tell(made: Decision, entry: AuditEntry, kind: str, facts: dict[str, Any]) -> None:
-    """Everybody, once for each row of the audit. No suspension holds it back: those are for outages."""
-    about = {"account": made.account.name} | facts
-    for contact in Contact.objects.filter(account=made.account, active=True).order_by("pk"):
-        notifications.notify(made, contact, kind, about, f"{kind}:{entry.pk}:contact:{contact.pk}")

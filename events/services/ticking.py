@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db import OperationalError
 
-from events.services import alerts, draining, escalation, expiry, feed, holding, mode, suspending
+from events.services import alerts, draining, escalation, expiry, feed, holding, mode, suspending, watching
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,9 @@ def tick(now: datetime) -> int:
     warned = each(expiry.accounts(now), expiry.decide, now)
     held = each(holding.accounts(), holding.decide, now)
     through = each(draining.accounts(), draining.decide, now)
+    watched = each(watching.accounts(now), watching.decide, now)
     told = each(feed.accounts_behind(), feed.tell_others, now)
-    return ended + alerted + moved + warned + held + through + told
+    return ended + alerted + moved + warned + held + through + watched + told
 
 
 def each(accounts: list[int], decide: Callable[[int, datetime], int], now: datetime) -> int:

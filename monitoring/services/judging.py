@@ -10,12 +10,12 @@ from itertools import groupby
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
-from accounts.services import SCHEDULER, Decision, decision
+from accounts.services import SCHEDULER, decision
 from delivery import reads
 from delivery.models import Pause, RouteHost
 from monitoring import rules
 from monitoring.models import Monitor, Outage, Probe, Window
-from monitoring.services import housekeeping, roundtrips, selfcheck
+from monitoring.services import housekeeping, outages, roundtrips, selfcheck
 
 # Monitors judged with one set of queries.
 BATCH = 500
@@ -181,7 +181,7 @@ def _pauses(account_ids: Collection[int], since: datetime, until: datetime) -> d
 
 def _runs(monitors: Sequence[Monitor], now: datetime) -> Iterator[Run]:
     known = _Known.of(monitors, now)
-    outages = {
+    lasting = {
         outage.monitor_id: outage for outage in Outage.objects.filter(monitor__in=monitors, closed_at=None)
     }
     for monitor in monitors:
@@ -194,10 +194,10 @@ def _runs(monitors: Sequence[Monitor], now: datetime) -> Iterator[Run]:
             windows,
             counter=monitor.counter,
             threshold=monitor.threshold,
-            outage_open=monitor.pk in outages,
+            outage_open=monitor.pk in lasting,
         )
         if judged:
-            yield Run(monitor, outages.get(monitor.pk), judged)
+            yield Run(monitor, lasting.get(monitor.pk), judged)
 
 
 def _excused(runs: Sequence[Run], now: datetime) -> list[Run]:
@@ -239,7 +239,7 @@ def _write_deciding(account_id: int, runs: Sequence[Run], now: datetime) -> int:
         for run in runs:
             if run.monitor.pk in unchanged:
                 written += len(_write_windows([run], {run.monitor.pk: unchanged[run.monitor.pk]}))
-                _move_outages(taken, run)
+                outages.move(taken, run.monitor, run.outage, run.judged)
     return written
 
 
@@ -283,75 +283,3 @@ def _row(monitor: Monitor, judged: rules.Judged) -> Window:
         source=judged.judgement.source,
         reply=judged.judgement.reply,
     )
-
-
-def _move_outages(taken: Decision, run: Run) -> None:
-    """Open and close what the windows of the run say, in their order.
-
-    An outage that is still open at the end of the run opens now, when it was noticed: who silenced
-    alerts a second ago has not silenced this one. In a run that catches up, the others get the times
-    of their windows.
-    """
-    outage = run.outage
-    moves = [window for window in run.judged if window.opens or window.closes]
-    for number, window in enumerate(moves):
-        if window.opens:
-            last = number == len(moves) - 1
-            outage = _open(taken, run.monitor, window, taken.now if last else window.end)
-        elif outage:
-            _close(taken, outage, window)
-
-
-def _open(taken: Decision, monitor: Monitor, window: rules.Judged, at: datetime) -> Outage:
-    outage = Outage.objects.create(
-        account_id=monitor.account_id,
-        monitor=monitor,
-        failing_since=_failing_since(monitor, window),
-        opened_at=at,
-        reply=window.judgement.reply,
-    )
-    taken.record(
-        "outage.opened",
-        subject=f"outage:{outage.pk}",
-        after="open",
-        monitor=monitor.pk,
-        counter=window.counter,
-        threshold=monitor.threshold,
-        failing_since=outage.failing_since.isoformat(),
-        source=window.judgement.source,
-        reply=outage.reply,
-    )
-    return outage
-
-
-def _close(taken: Decision, outage: Outage, window: rules.Judged) -> None:
-    closed_at = max(outage.opened_at, window.end)
-    Outage.objects.filter(pk=outage.pk, closed_at=None).update(closed_at=closed_at)
-    taken.record(
-        "outage.closed",
-        subject=f"outage:{outage.pk}",
-        before="open",
-        after="closed",
-        monitor=outage.monitor_id,
-        counter=window.counter,
-        source=window.judgement.source,
-        reply=window.judgement.reply,
-    )
-
-
-def _failing_since(monitor: Monitor, tripped: rules.Judged) -> datetime:
-    """The start of the first failed window since the counter was last 0 or the last outage closed."""
-    before = Window.objects.filter(monitor=monitor, end__lte=tripped.end)
-    calm = before.filter(counter=0).order_by("-end").values_list("end", flat=True).first()
-    closed = (
-        Outage.objects.filter(monitor=monitor, closed_at__isnull=False)
-        .order_by("-closed_at")
-        .values_list("closed_at", flat=True)
-        .first()
-    )
-    failed = before.filter(verdict=Window.Verdict.FAILURE)
-    for since in (calm, closed):
-        if since:
-            failed = failed.filter(start__gte=since)
-    first = failed.order_by("start").values_list("start", flat=True).first()
-    return first or tripped.start
