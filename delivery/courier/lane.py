@@ -6,66 +6,26 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from django.utils import timezone
 
 from delivery import rules
+from delivery.courier.attempt import Attempt, fault
 from delivery.courier.client import Connection
-from delivery.courier.hosts import HostMemory, hosts_of
-from delivery.courier.mx import Undeliverable
-from delivery.courier.rate import Allowances
-from delivery.courier.sent import HostFailed, Sent
-from delivery.courier.transaction import Timeouts
-from delivery.rules import Outcome, State, Verdict
-from delivery.services.claims import Envelope, Flow, Host
+from delivery.courier.sent import Sent
+from delivery.courier.shared import Surroundings
+from delivery.rules import State
+from delivery.services.claims import Envelope, Flow
 from delivery.services.sending import Transaction
 
 logger = logging.getLogger(__name__)
 
 MESSAGES_PER_CONNECTION = 100
-AHEAD = 5  # messages claimed for each connection, so that none waits for the database
+AHEAD = 10  # messages claimed for each connection: none waits for the database, and a claim has its price
 MESSAGE_AVOIDED_SECONDS = 60.0  # a message at which the host failed goes after the others for so long
 AVOIDED_MESSAGES = 100
 HOST_KEPT = 260  # characters
-
-
-class Room:
-    """Bytes of large messages that may be in memory at once. One that is larger goes alone."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._used = total, 0
-        self._turn = asyncio.Lock()  # one after the other, so that small ones do not keep out a large one
-        self._freed = asyncio.Event()
-
-    @asynccontextmanager
-    async def of(self, size: int) -> AsyncIterator[None]:
-        async with self._turn:
-            while self._used and self._used + size > self._total:
-                self._freed.clear()
-                await self._freed.wait()
-            self._used += size
-        try:
-            yield
-        finally:
-            self._used -= size
-            self._freed.set()
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What lanes share."""
-
-    local_hostname: str
-    timeouts: Timeouts
-    report: Callable[[Transaction], None]
-    read_content: Callable[[int], Awaitable[bytes]]
-    wake: Callable[[], None]
-    large: Room
-    hosts: HostMemory
-    allowances: Allowances
 
 
 class Lane:
@@ -94,7 +54,8 @@ class Lane:
         if self.hop.state == State.DOWN:
             return 1
         most = self.limits.max_connections
-        return min(self.hop.connections, most) if self.hop.state == State.RECOVERING else most
+        wanted = self.hop.connections if self.hop.state == State.RECOVERING else self.hop.threshold or most
+        return min(wanted, most)
 
     @property
     def room(self) -> int:
@@ -132,7 +93,9 @@ class Lane:
             self.allowance.take(len(envelopes))
         for envelope in envelopes:
             self.jobs.put_nowait(envelope)
-        while self.workers < min(self.allowed, self.jobs.qsize() + self.busy):
+        wanted = min(self.allowed, self.jobs.qsize() + self.busy)
+        # A connection counts until it is closed: the server must not see one too many.
+        while self.workers < wanted and len(self.tasks) < self.allowed:
             self.workers += 1
             worker = asyncio.create_task(self._work())
             self.tasks.add(worker)
@@ -176,6 +139,8 @@ class Lane:
         if not worker.cancelled() and worker.exception():
             logger.error("A worker of next hop %s ended", self.hop_id, exc_info=worker.exception())
             self.around.wake()
+        if self.jobs.qsize() and not self.stopped:
+            self.add()
 
     async def _next(self) -> Envelope | None:
         if not self.jobs.empty():
@@ -212,7 +177,7 @@ class Lane:
     async def _deliver(self, envelope: Envelope, connection: Connection | None) -> Connection | None:
         """Send one message and report what became of it; returns the connection if it can be used again."""
         started = time.monotonic()
-        attempt = _Attempt(self, envelope, connection)
+        attempt = Attempt(self.flow, self.around, envelope, connection)
         try:
             sent = await self._with_content(envelope, attempt)
         except asyncio.CancelledError:
@@ -223,7 +188,7 @@ class Lane:
             logger.exception("Message %s could not be handled", envelope.message_id)
             attempt.abort()
             attempt.connection = None
-            sent = _fault(envelope, error)
+            sent = fault(envelope, error)
         slower = sent.throttled and self.hop.state == State.RECOVERING
         if sent.host_failed or slower:
             self.stalled = True
@@ -248,93 +213,8 @@ class Lane:
             attempt.abort()
         return usable
 
-    async def _with_content(self, envelope: Envelope, attempt: _Attempt) -> Sent:
+    async def _with_content(self, envelope: Envelope, attempt: Attempt) -> Sent:
         if envelope.content is not None:
             return await attempt.run(envelope.content)
         async with self.around.large.of(envelope.size):
             return await attempt.run(await self.around.read_content(envelope.message_id))
-
-
-class _Attempt:
-    """One message, tried over the open connection and then at each host in turn."""
-
-    def __init__(self, lane: Lane, envelope: Envelope, connection: Connection | None) -> None:
-        self.lane, self.envelope, self.connection = lane, envelope, connection
-        self.host: Host | None = connection.host if connection else None
-
-    async def run(self, content: bytes) -> Sent:
-        failed: Sent | None = None
-        answered: Host | None = None
-        if self.connection:
-            failed = await self._transaction(content)
-            if not failed.host_failed or failed.uncertain:
-                return failed
-            # Without an answer the server may just have closed an idle connection: it is asked anew.
-            answered = self.host if failed.answered else None
-            self.abort()
-        known = self.lane.around.hosts
-        try:
-            hosts = known.in_order(await hosts_of(self.lane.flow))
-        except HostFailed as error:
-            return failed or self._nobody(error)
-        except Undeliverable as error:
-            return self._refused(error)
-        for host in hosts:
-            if host == answered:
-                continue
-            self.host = host
-            try:
-                with known.trying(host):
-                    self.connection = await self._connected(host)
-                failed = await self._transaction(content)
-            except HostFailed as error:
-                failed = self._nobody(error)
-            if not failed.host_failed:
-                known.works(host)
-                return failed
-            known.failed(host)
-            self.abort()
-            if failed.uncertain:
-                return failed
-        return failed or self._nobody(HostFailed("connect", None, "The route has no host."))
-
-    async def _connected(self, host: Host) -> Connection:
-        around = self.lane.around
-        groups = around.hosts.takes_groups(host)
-        return await Connection.open(host, around.local_hostname, around.timeouts, pipelining=groups)
-
-    async def _transaction(self, content: bytes) -> Sent:
-        assert self.connection
-        sent = await self.connection.send(self.envelope, content)
-        if sent.lost_count:
-            self.lane.around.hosts.lost_count(self.connection.host)
-        return sent
-
-    def _nobody(self, error: HostFailed) -> Sent:
-        """No recipient was tried."""
-        return _for_all(self.envelope, Verdict.HOST_FAILURE, error.stage, error.code, error.reply)
-
-    def _refused(self, error: Undeliverable) -> Sent:
-        """By DNS: there is nobody to ask."""
-        self.host = None
-        return _for_all(self.envelope, Verdict.REFUSED, "dns", error.code, error.reply)
-
-    def abort(self) -> None:
-        if self.connection:
-            self.connection.abort()
-            self.connection = None
-
-
-def _fault(envelope: Envelope, error: Exception) -> Sent:
-    """Our own code failed on it. Only the kind of error is kept: its text could quote the message."""
-    return _for_all(envelope, Verdict.FAULT, "", None, f"Fault of the courier: {type(error).__name__}")
-
-
-def _for_all(envelope: Envelope, verdict: Verdict, stage: str, code: int | None, reply: str) -> Sent:
-    """The same outcome for every recipient."""
-    return Sent(
-        [
-            Outcome(recipient.pk, recipient.address, verdict, stage, code, reply)
-            for recipient in envelope.recipients
-        ]
-    )

@@ -18,9 +18,10 @@ from delivery.courier.database import PASSING, DatabaseThread
 from delivery.courier.hosts import HostMemory
 from delivery.courier.identity import Identity
 from delivery.courier.jumps import Jumps
-from delivery.courier.lane import Lane, Room, Surroundings
+from delivery.courier.lane import Lane
 from delivery.courier.nudge import NudgeListener
 from delivery.courier.rate import Allowances
+from delivery.courier.shared import Room, Surroundings
 from delivery.courier.transaction import Timeouts
 from delivery.rules import Outcome, State, Verdict
 from delivery.services import claims, clock, hops, sending
@@ -31,7 +32,9 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 SHORTEST_POLL_SECONDS = 0.01  # so that a burst of nudges is one poll
+LOOK_SECONDS = 0.25  # while known next hops have work, the others are looked at so often
 UPKEEP_SECONDS = 10.0
+LONGEST_REST = 0.05  # seconds between two batches of results
 RESULTS_AT_ONCE = 500
 MOST_CONNECTIONS = (
     500  # beyond it no other next hop begins: a thousand silent domains are no thousand sockets
@@ -61,6 +64,8 @@ class Courier:
         self._stopping = asyncio.Event()
         self._jumps = Jumps()
         self._turn = 0
+        self._look_at = 0.0  # monotonic
+        self._look_owed = False
         self._look_took = 0.0
         self._around = Surroundings(
             local_hostname=local_hostname,
@@ -78,7 +83,7 @@ class Courier:
         self._stopping.set()
 
     async def run(self) -> None:
-        nudge = NudgeListener(self._directory / "courier.sock", self._awake.set)
+        nudge = NudgeListener(self._directory / "courier.sock", self._nudged)
         loops: list[asyncio.Task[None]] = []
         writer: asyncio.Task[None] | None = None
         try:
@@ -133,11 +138,17 @@ class Courier:
 
     # --- Claiming ----------------------------------------------------------------------------------------
 
+    def _nudged(self) -> None:
+        """There is new mail, perhaps for a next hop without a lane."""
+        self._look_at = 0.0
+        self._awake.set()
+
     async def _pause_for_mail(self) -> None:
         await asyncio.sleep(max(SHORTEST_POLL_SECONDS, self._look_took))
         try:
             await asyncio.wait_for(self._awake.wait(), self._until_next_turn())
         except TimeoutError:
+            self._look_at = 0.0
             for lane in self.lanes.values():
                 lane.dry = False
         self._awake.clear()
@@ -150,12 +161,21 @@ class Courier:
             for lane in self.lanes.values()
             if lane.hop.not_before and lane.hop.not_before > now
         ]
+        if self._look_owed:
+            waits.append(max(self._look_at - time.monotonic(), SHORTEST_POLL_SECONDS))
         waits += [lane.allowance.wait for lane in self.lanes.values() if lane.allowance]
         return min([POLL_SECONDS, *(wait for wait in waits if wait > 0)])
 
     async def _claim_round(self) -> None:
         """Fill every lane that has room; drop lanes with nothing to do."""
+        self._look_owed = time.monotonic() < self._look_at
+        if self._look_owed:
+            for known in list(self.lanes.values()):
+                if not (known.dry or known.waiting):
+                    await self._fill(known)
+            return
         now = timezone.now()
+        self._look_at = time.monotonic() + LOOK_SECONDS
         moved = await self._claiming.run(hops.finish_drains, now)
         self._decided(moved)
         for hop_id in await self._claiming.run(claims.paused_hops):
@@ -223,13 +243,20 @@ class Courier:
         self._reported.set()
 
     async def _write_results(self) -> None:
-        """Whatever is there when a commit ends goes into the next one."""
+        """Whatever came while a batch was written, and for as long again, goes into the next one.
+
+        A batch of one result costs nearly as much as one of fifty.
+        """
+        rest = 0.0
         while True:
             await self._reported.wait()
+            await asyncio.sleep(0 if self._stopping.is_set() else rest)
+            began = time.monotonic()
             batch = self.results[:RESULTS_AT_ONCE]
             if not batch:
                 self._reported.clear()
                 self._all_written.set()
+                rest = 0.0
                 continue
             try:
                 decided = await self._record(batch)
@@ -243,6 +270,9 @@ class Courier:
                 if lane and done.outcomes and done.released:
                     lane.dry = False  # the rest of the recipients follows at once
             self._decided(decided)
+            # Where a next hop is in trouble, what becomes of it is wanted at once.
+            calm = all(hop.untroubled for hop in decided.values())
+            rest = min(time.monotonic() - began, LONGEST_REST) if calm else 0.0
 
     def _let_go(self, done: Transaction) -> None:
         # Counted, because what was released may have been claimed again before this runs.

@@ -55,7 +55,7 @@ class Hop:
     clean: int = 0
     round_ms: int = 0
     best_ms: int = 0
-    threshold: int = 0  # connections from which they grow one by one; 0: not yet known
+    threshold: int = 0  # connections from which they grow one by one, or at most while up; 0: not yet known
     same_round: int = 0  # results still to come of transactions that began before connections were halved
 
     @property
@@ -66,7 +66,7 @@ class Hop:
     @property
     def untroubled(self) -> bool:
         """A success changes nothing: the case of nearly every message."""
-        troubles = self.failures or self.not_before or self.refused or self.refused_senders
+        troubles = self.failures or self.not_before or self.refused or self.refused_senders or self.threshold
         return self.state == State.UP and not troubles
 
     @property
@@ -157,7 +157,9 @@ def _failed(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
     early = EARLY_RETRY[failures - 1]
     # A demo's canaries are quicker than this, and so must its first retries be.
     early = min(early, timedelta(seconds=limits.canary_first / 2))
-    return replace(_halved(replace(hop, same_round=0)), failures=failures, not_before=now + early)
+    if hop.state == State.RECOVERING:
+        hop = _halved(replace(hop, same_round=0))
+    return replace(hop, failures=failures, not_before=now + early)
 
 
 def _completed(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
@@ -171,6 +173,8 @@ def _completed(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
             return _enter(hop, State.RECOVERING, now, backlog_before=now)
         return replace(hop, canary_successes=successes, failures=FAILURES_TO_DOWN - 1)
     hop = replace(hop, failures=0)
+    if hop.state != State.RECOVERING and hop.threshold:
+        hop = _regrown(hop, limits)
     if hop.state == State.SUSPECT:
         if hop.trusted + 1 >= SUCCESSES_TO_TRUST:
             return _enter(hop, State.UP, now)
@@ -193,6 +197,23 @@ def _cleaner(hop: Hop, milliseconds: int, limits: Limits) -> Hop:
     if hop.threshold and more > hop.threshold:
         more = max(hop.connections + 1, hop.threshold)
     return replace(hop, connections=min(more, limits.max_connections))
+
+
+def _regrown(hop: Hop, limits: Limits) -> Hop:
+    """One more clean transaction of a server that wanted less; after each round it gets a connection more."""
+    hop = replace(hop, same_round=max(0, hop.same_round - 1), clean=hop.clean + 1)
+    if hop.clean < hop.threshold:
+        return hop
+    more = hop.threshold + 1
+    return replace(hop, clean=0, threshold=more if more < limits.max_connections else 0)
+
+
+def _fewer(hop: Hop, limits: Limits) -> Hop:
+    """Half as many connections to a server that is up, once for each round."""
+    if hop.same_round:
+        return replace(hop, same_round=hop.same_round - 1, clean=0)
+    now = hop.threshold or limits.max_connections
+    return replace(hop, threshold=max(1, now // 2), same_round=now - 1, clean=0)
 
 
 def _halved(hop: Hop) -> Hop:
@@ -226,7 +247,9 @@ def _sender_refused(hop: Hop, event: Event, now: datetime, limits: Limits) -> Ho
 
 
 def _throttled(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:
-    return _other_canary(hop, now, limits) if hop.state == State.DOWN else _halved(hop)
+    if hop.state == State.DOWN:
+        return _other_canary(hop, now, limits)
+    return _halved(hop) if hop.state == State.RECOVERING else _fewer(hop, limits)
 
 
 def _deferred(hop: Hop, event: Event, now: datetime, limits: Limits) -> Hop:

@@ -51,7 +51,11 @@ class _Group:
 
 
 class _StateMoves(Exception):  # noqa: N818
-    """The batch changes the state of a next hop after all: it must be decided under the account lock."""
+    """The batch changes the state of a next hop: that must be decided under the account lock."""
+
+    def __init__(self, group: _Group) -> None:
+        super().__init__()
+        self.group = group
 
 
 def record(
@@ -67,18 +71,18 @@ def record(
         by_hop.setdefault(done.hop_id, []).append(done)
     groups = [_Group(hop_id, some) for hop_id, some in by_hop.items()]
     known = _known_addresses(_refused_addresses(transactions))
-    rows = NextHop.objects.select_related("route").in_bulk(by_hop)
-    calm: list[_Group] = []
-    moving: list[_Group] = []
-    for group in groups:
-        (moving if _moves(group, rows[group.hop_id], known, now, memory) else calm).append(group)
-    try:
-        with transaction.atomic():
-            _write(calm, courier, now, memory, known)
-    except _StateMoves:
-        moving, calm = groups, []
+    calm, moving = list(groups), list[_Group]()
+    while calm:
+        try:
+            with transaction.atomic():
+                _write(calm, courier, now, memory, known)
+            break
+        except _StateMoves as moves:
+            calm.remove(moves.group)
+            moving.append(moves.group)
     for group in moving:
-        with decision(rows[group.hop_id].route.account_id, SCHEDULER, now=now) as made:
+        assert group.row
+        with decision(group.row.route.account_id, SCHEDULER, now=now) as made:
             _write([group], courier, now, memory, known, made)
     result = {group.hop_id: group.after for group in groups if group.after}
     memory.hops.update(result)
@@ -130,7 +134,7 @@ def _write(
     for group in groups:
         row = rows[group.hop_id]
         if _moves(group, row, known, now, memory) and made is None:
-            raise _StateMoves
+            raise _StateMoves(group)
         row.save()
         if made:
             assert group.before

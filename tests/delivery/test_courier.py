@@ -140,7 +140,7 @@ def test_connections_are_reused_and_no_more_are_opened_than_allowed(account: Acc
     with MailServer() as server:
         hop = make_hop(account, server, max_connections=3)
         ids = queue_many(hop, 250)
-        with running_courier():
+        with running_courier(replace(QUICK, command=5, data=5, end=5, idle=5, quit=5)):
             server.wait_for(250)
             eventually(all_delivered, "delivered")
         assert server.most_sessions <= 3

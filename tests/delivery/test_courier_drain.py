@@ -43,7 +43,7 @@ def test_the_drain_finds_the_rate_that_the_server_wants(server: MailServer, stag
     server.busy_above, server.busy_at = 4, stage
     with running_courier(replace(QUICK, command=5, end=5)):
         tried = Recipient.objects.filter(attempts__gt=0)
-        eventually(lambda: tried.count() == 400, "all tried", seconds=30)
+        eventually(lambda: tried.count() == 400, "all tried", seconds=60)
     hop.refresh_from_db()
     assert states(hop)["delivered"] >= 320
     assert states(hop).get("queued", 0) == 400 - states(hop)["delivered"]
@@ -58,3 +58,15 @@ def test_the_drain_finds_the_rate_that_the_server_wants(server: MailServer, stag
     late = Recipient.objects.filter(state="queued", attempts=1)
     assert not late.filter(next_attempt_at__gt=timezone.now() + timedelta(seconds=61)).exists()
     assert Attempt.objects.filter(code__in=(421, 451)).count() == server.throttled
+
+
+def test_a_server_that_is_up_and_asks_for_less_gets_fewer_connections(server: MailServer) -> None:
+    hop = make_hop(make_account(), server, max_connections=20)
+    queue_many(hop, 400)
+    server.busy_above, server.busy_at = 4, "rcpt"
+    with running_courier(replace(QUICK, command=5, end=5)):
+        tried = Recipient.objects.filter(attempts__gt=0)
+        eventually(lambda: tried.count() == 400, "all tried", seconds=60)
+    hop.refresh_from_db()
+    assert hop.state == "up"
+    assert 0 < server.throttled <= 240, "with 20 connections it would have been four of five"

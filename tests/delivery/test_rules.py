@@ -321,6 +321,18 @@ def test_after_throttling_connections_grow_one_by_one_and_are_halved_once_a_roun
     assert advance(hop, rules.Throttled(), NOW, LIMITS).connections == hop.connections // 2
 
 
+def test_a_server_that_is_up_and_throttles_gets_half_the_connections_and_then_one_more_a_round() -> None:
+    hop = UP
+    for _ in range(3):  # of the 20 that were under way
+        hop = advance(hop, rules.Throttled(), NOW, LIMITS)
+    assert (hop.state, hop.threshold) == (State.UP, 10)
+    hop = complete(hop, 10 + 11)
+    assert hop.threshold == 12
+    hop = complete(hop, 200)
+    assert hop.threshold == 0, "as many as the route has"
+    assert hop.untroubled
+
+
 @pytest.mark.parametrize(("code", "stage"), [(421, "banner"), (451, "mail"), (452, "end")])
 def test_while_recovering_a_4xx_asks_for_fewer_connections_before_it_means_down(
     code: int, stage: str
