@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 
 # Relays take a handful of connections from one client; a provider's answer takes a tenth of a second.
 THREADS = {"email": 6, "sms": 48}
-# So many copies wait for each thread, so that none is idle while results are written down.
-AHEAD = 2
+# So many copies are claimed for each thread: none is idle while results are written down, and a transaction
+# is worth its cost. What was claimed by a worker that is killed counts as perhaps sent.
+AHEAD = {"email": 6, "sms": 2}
 
 Copy = NoticeRecipient.State
 
@@ -67,8 +68,10 @@ class Lane:
 
     @property
     def room(self) -> int:
-        """How many copies it takes before enough of them wait."""
-        return 0 if self.dry else max(0, self.alive * AHEAD - self._todo.qsize())
+        """How many copies it should get; none while half of what may wait for it does."""
+        most = self.alive * AHEAD[self.channel]
+        room = most - self._todo.qsize()
+        return room if not self.dry and room >= most / 2 else 0
 
     def put(self, copies: list[Claimed]) -> None:
         for copy in copies:

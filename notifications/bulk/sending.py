@@ -35,7 +35,7 @@ Copy = NoticeRecipient.State
 # Then others in the job queue have their turn, and a worker that is to stop stops.
 SLICE_SECONDS = 4.0
 # Outcomes are written down together as they come: so many, or those of so many seconds.
-TOGETHER, GATHER_SECONDS = 100, 0.15
+TOGETHER, GATHER_SECONDS = 100, 0.2
 ABANDONED = timedelta(seconds=10)
 
 
@@ -131,8 +131,7 @@ class _Slice:
         for lane in self.lanes:
             if stopping or not lane.alive:
                 self._put_back(lane.take_back())
-            # Not for a few: each claim is a commit.
-            elif (room := lane.room) and room >= lane.alive:
+            elif room := lane.room:
                 going_on |= self._fill(lane, room)
         return going_on
 
@@ -158,7 +157,8 @@ class _Slice:
         if not self.held:
             time.sleep(GATHER_SECONDS / 3)  # a limit of the moment is reached
         latest = time.monotonic() + GATHER_SECONDS
-        while len(found) < min(TOGETHER, self.held):
+        # Half of them, so that the threads are at the other half while these are written down.
+        while len(found) < min(TOGETHER, -(-self.held // 2)):
             try:
                 found.append(self.outcomes.get(timeout=max(0.0, latest - time.monotonic())))
             except Empty:
