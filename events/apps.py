@@ -10,4 +10,8 @@ class EventsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from events.jobs import tick_now
+        from monitoring.signals import outages_moved
+
         logs.install()
+        outages_moved.connect(tick_now)

@@ -16,6 +16,7 @@ from delivery.models import Pause, RouteHost
 from monitoring import rules
 from monitoring.models import Monitor, Outage, Probe, Window
 from monitoring.services import housekeeping, outages, roundtrips, selfcheck
+from monitoring.signals import outages_moved
 
 # Monitors judged with one set of queries.
 BATCH = 500
@@ -65,6 +66,8 @@ def judge_due(now: datetime) -> int:
         deciding = sorted((run for run in runs if run.decides), key=lambda run: run.monitor.account_id)
         for account_id, of_account in groupby(deciding, key=lambda run: run.monitor.account_id):
             judged += _write_deciding(account_id, list(of_account), now)
+        if deciding:
+            outages_moved.send_robust(Outage)
         housekeeping.delete_old_of([run.monitor.pk for run in runs if _passed_midnight(run)], now)
     return judged
 
