@@ -17,7 +17,9 @@ from tests.support.sms_provider import sms_provider
 
 TARGET = 3.0  # seconds
 TRIPPED = (
-    'SELECT max(w."end"), max(o.opened_at) FROM monitoring_outage o'
+    'SELECT max(w."end"), max(o.opened_at),'
+    " (SELECT max(created_at) FROM notifications_notification),"
+    " (SELECT max(started_at) FROM notifications_attempt) FROM monitoring_outage o"
     " JOIN monitoring_window w ON w.monitor_id = o.monitor_id"
     ' WHERE w."end" <= o.opened_at AND o.id = (SELECT max(id) FROM monitoring_outage)'
 )
@@ -26,7 +28,7 @@ TRIPPED = (
 def main() -> None:
     options = arguments(__doc__ or "").parse_args()
     print(f"Seconds from the end of the window that trips until the provider has the alert, {load()}")
-    print(f"{'':12}{'judged':>10}{'provider has it':>18}")
+    print(f"{'':12}{'judged':>10}{'decided':>10}{'begun':>10}{'provider has it':>18}")
     with workshop() as processes, contextlib.ExitStack() as ending:
         ending.enter_context(postgres_ends(processes))
         for kind in ("sqlite", "postgres"):
@@ -46,11 +48,12 @@ def main() -> None:
                         raise SystemExit(f"No alert came:\n{up.log()[-3000:]}")
                     at = time.time()
                     wait_until(lambda: database.execute(TRIPPED)[0][0], "the outage is open")  # noqa: B023
-                    ended, opened = (_instant(value) for value in database.execute(TRIPPED)[0])
+                    ended, *steps = (_instant(value) for value in database.execute(TRIPPED)[0])
                     took.append(at - ended)
-                    print(f"{kind:12}{opened - ended:>10.2f}{took[-1]:>18.2f}")
+                    print(kind.ljust(12) + "".join(f"{step - ended:>10.2f}" for step in steps), end="")
+                    print(f"{took[-1]:>18.2f}")
                 up.stop()
-                print(f"{kind:12}{'median':>10}{statistics.median(took):>18.2f}  (target: under {TARGET:g})")
+                print(f"{kind:12}{'median':>30}{statistics.median(took):>18.2f}  (target: under {TARGET:g})")
 
 
 def _instant(value: object) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
+import django_rq
 import pytest
 from django.db import close_old_connections, connection, connections
 from django.test.utils import CaptureQueriesContext
@@ -52,6 +54,23 @@ def test_an_outage_opens_at_the_threshold_with_its_audit_row(site: Site) -> None
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.subject, entry.by) == ("outage.opened", f"outage:{outage.pk}", "scheduler")
     assert (entry.details["counter"], entry.details["reply"]) == (3, "421 down 2")
+
+
+def test_an_outage_that_moved_is_acted_upon_at_once(
+    site: Site, django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[object]]
+) -> None:
+    """Alerts do not wait for the next tick of the clock: a job of theirs is in the queue by then."""
+    queue = django_rq.get_queue("alerts")
+    queue.delete()
+    fail(site, 2)
+    with django_capture_on_commit_callbacks(execute=True):
+        services.judge_due(after(2))
+    assert queue.count == 0
+    fail(site, 1, 2)
+    with django_capture_on_commit_callbacks(execute=True):
+        services.judge_due(after(3))
+    assert [job.func_name for job in queue.jobs] == ["events.jobs.tick"]
+    queue.delete()
 
 
 def test_an_outage_closes_when_the_counter_is_back_at_half(site: Site) -> None:
