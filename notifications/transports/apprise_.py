@@ -21,7 +21,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from notifications.transports import PermanentFailure, Rendered, TemporaryFailure
-from notifications.transports.bounded import within
+from notifications.transports.bounded import ANSWER_BYTES, within
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ CONNECT_SECONDS = 5
 ANSWER_SECONDS = 10
 # Those are for each wait; a service that drips, or is asked several things, is left alone after this long.
 MESSAGE_SECONDS = 60
-ANSWER_BYTES = 64 * 1024
 
 # What an error of the connection says when the request never went out.
 _NOT_SENT = re.compile(

@@ -24,15 +24,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from notifications.transports import TemporaryFailure
-from notifications.transports.bounded import within
+from notifications.transports.bounded import ANSWER_BYTES, Received, within
 
 # Resolving, connecting, and from there to the end of the answer: 45 s in all.
 RESOLVE_SECONDS = 10
 CONNECT_SECONDS = 5
 CONNECT_ADDRESSES = 3
 ANSWER_SECONDS = 20
-# What is read of an answer; the rest is not waited for.
-ANSWER_BYTES = 64 * 1024
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 MayUse = Callable[[Address], bool]
@@ -198,7 +196,7 @@ class _Bounded:
         self.in_time().sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Received(self))
+        return io.BufferedReader(Received(self.in_time))
 
     def close(self) -> None:
         pass
@@ -212,14 +210,3 @@ class _Bounded:
             raise TimeoutError
         self._socket.settimeout(left)
         return self._socket
-
-
-class _Received(io.RawIOBase):
-    def __init__(self, bounded: _Bounded) -> None:
-        self._bounded = bounded
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._bounded.in_time().recv_into(buffer)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import smtplib
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from django.core.mail.backends.smtp import EmailBackend
 from django.utils.translation import gettext as _
 
 from notifications.transports import PermanentFailure, Rendered, TemporaryFailure
+from notifications.transports.bounded import ANSWER_BYTES, Received
 
 # For one answer of the relay, and for the answers to a whole message: it then ends within 60 s.
 ANSWER_SECONDS = 15
@@ -245,12 +248,20 @@ class _Session(smtplib.SMTP):
         super().send(s)
 
     def getreply(self) -> tuple[int, bytes]:
+        if self.sock is not None:
+            if self.file is None:  # anew after STARTTLS
+                self._received = Received(self._in_time)
+                self.file = io.BufferedReader(self._received)
+            self._received.room = ANSWER_BYTES
+        return super().getreply()
+
+    def _in_time(self) -> socket.socket:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError(_("the relay took longer than %d s") % MESSAGE_SECONDS)
-        if self.sock is not None:
-            self.sock.settimeout(min(ANSWER_SECONDS, left))
-        return super().getreply()
+        assert self.sock is not None
+        self.sock.settimeout(min(ANSWER_SECONDS, left))
+        return self.sock
 
     def data(self, msg: Any) -> tuple[int, bytes]:
         code, reply = super().data(msg)
