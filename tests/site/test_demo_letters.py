@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def world() -> World:
     world = make_world("demo")
     Message.objects.all().delete()
+    Person.objects.all().delete()
     for name in ("anna", "ben"):
         Person.objects.create(account=world.account, name=name, address=f"{name}@{world.domain.name}")
     return world
