@@ -13,7 +13,6 @@ import pwd
 import re
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,36 +20,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.certificates import server_pem
+from tests.support import private_postfix
 from tests.support.processes import Process, Processes, free_port, listens, wait_until
 
 MAIL_USER = "nobody"
 PASSWORD = "only-for-tests"
-QUEUE_DIRECTORIES = "incoming active deferred defer bounce corrupt hold saved trace flush pid private"
 
 MAIN_CF = """
-compatibility_level = 3.6
-queue_directory = {base}/queue
-data_directory = {base}/data
-mail_owner = postfix
-setgid_group = postdrop
-maillog_file = {base}/postfix-maillog
-maillog_file_prefixes = {base}
 queue_run_delay = 2s
 minimal_backoff_time = 2s
 maximal_backoff_time = 5s
 transport_retry_time = 2s
 service_throttle_time = 2s
 myhostname = mail.test
-mydestination =
-mynetworks =
-inet_protocols = ipv4
-inet_interfaces = loopback-only
-alias_maps =
-alias_database =
-disable_dns_lookups = yes
-smtpd_peername_lookup = no
-smtpd_relay_restrictions = reject_unauth_destination
 default_transport = error:5.1.2 this test server sends nothing
 virtual_mailbox_domains = {domains}
 virtual_mailbox_maps = texthash:{base}/mailboxes
@@ -58,41 +40,16 @@ virtual_mailbox_base = {base}/mail
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_mailbox_limit = 0
-message_size_limit = 52428800
 in_flow_delay = 0
 smtputf8_enable = yes
-transport_maps = texthash:{base}/transports
-smtpd_tls_chain_files = {base}/server.pem
-smtpd_sasl_type = dovecot
-smtpd_sasl_path = private/auth
 # Leave messages as they come.
 local_header_rewrite_clients =
 message_drop_headers =
 """
 
 MASTER_CF = """
-127.0.0.1:{port} inet n - n - - smtpd
-127.0.0.1:{submission} inet n - n - - smtpd
-  -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
-  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
-smtp unix - - n - - smtp
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
 proxywrite unix - - n - 1 proxymap
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
 virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
 """
 
 DOVECOT_CONF = """
@@ -138,11 +95,9 @@ userdb {{
 def available() -> bool:
     """Whether Postfix and Dovecot are installed and this process may start them."""
     return os.geteuid() == 0 and bool(
-        shutil.which("postconf", path=_PATH) and shutil.which("dovecot", path=_PATH)
+        shutil.which("postconf", path=private_postfix.PATH)
+        and shutil.which("dovecot", path=private_postfix.PATH)
     )
-
-
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True)
@@ -170,14 +125,13 @@ class MailServer:
         self._processes = processes
         self._postfix: Process | None = None
         self._prepare()
-        command = shutil.which("dovecot", path=_PATH) or "dovecot"
+        command = shutil.which("dovecot", path=private_postfix.PATH) or "dovecot"
         self._dovecot = processes.start("dovecot", command, "-F", "-c", str(base / "dovecot.conf"))
 
     def start(self) -> None:
         """Start Postfix and wait until it takes connections."""
         assert self._postfix is None
-        master = f"{_daemons()}/master"
-        self._postfix = self._processes.start("postfix", master, "-c", str(self.base), "-d")
+        self._postfix = self._processes.start("postfix", *private_postfix.master(self.base))
         wait_until(lambda: listens(self.port), "Postfix listens")
         wait_until(lambda: listens(self.imap_port), "Dovecot listens")
 
@@ -234,34 +188,16 @@ class MailServer:
         return self.base / "mail" / f"u{number}"
 
     def _prepare(self) -> None:
-        mail, postfix = pwd.getpwnam(MAIL_USER), pwd.getpwnam("postfix")
+        mail = pwd.getpwnam(MAIL_USER)
         values = {"base": self.base, "uid": mail.pw_uid, "gid": mail.pw_gid, "password": PASSWORD}
         domains = " ".join(sorted({address.rpartition("@")[2] for address in self.addresses}))
         mailboxes = "".join(f"{address} u{number}/\n" for number, address in enumerate(self.addresses))
-        write = {
-            "main.cf": MAIN_CF.format(domains=domains, **values),
-            "master.cf": MASTER_CF.format(port=self.port, submission=self.submission_port),
-            "transports": "".join(
-                f"{name} smtp:[127.0.0.1]:{port}\n" for name, port in self.leads_to.items()
-            ),
-            "mailboxes": mailboxes,
-            "dovecot.conf": DOVECOT_CONF.format(port=self.imap_port, **values),
-        }
-        for name, text in write.items():
-            (self.base / name).write_text(text)
-        (self.base / "server.pem").write_bytes(server_pem())
-        for name in ("mail", "data", "queue", "run", "state"):
+        (self.base / "mailboxes").write_text(mailboxes)
+        (self.base / "dovecot.conf").write_text(DOVECOT_CONF.format(port=self.imap_port, **values))
+        for name in ("mail", "run", "state"):
             (self.base / name).mkdir()
         os.chown(self.base / "mail", mail.pw_uid, mail.pw_gid)
-        os.chown(self.base / "data", postfix.pw_uid, -1)
-        for name in QUEUE_DIRECTORIES.split():
-            (self.base / "queue" / name).mkdir(mode=0o700)
-            os.chown(self.base / "queue" / name, 0 if name == "pid" else postfix.pw_uid, -1)
-        (self.base / "queue" / "pid").chmod(0o755)
-        for name, mode in (("public", 0o710), ("maildrop", 0o730)):
-            (self.base / "queue" / name).mkdir()
-            shutil.chown(self.base / "queue" / name, "postfix", "postdrop")
-            (self.base / "queue" / name).chmod(mode)
+        private_postfix.prepare(self.base, self.port, MAIN_CF.format(domains=domains, **values), MASTER_CF)
 
 
 @contextmanager
@@ -280,13 +216,6 @@ def mail_server(addresses: Sequence[str], leads_to: Mapping[str, int] | None = N
                 server.end()
     finally:
         shutil.rmtree(base, ignore_errors=True)
-
-
-def _daemons() -> str:
-    postconf = shutil.which("postconf", path=_PATH) or "postconf"
-    command = [postconf, "-d", "-h", "daemon_directory"]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
-    return run.stdout.strip()
 
 
 def _files(directory: Path) -> Iterator[Path]:
