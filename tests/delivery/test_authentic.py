@@ -1,48 +1,21 @@
-"""SPF, DKIM and DMARC against a real DNS server: each result, its limits, and what hostile mail can do."""
+"""SPF, DMARC and what follows from all of it, against a real DNS server."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import re
-from collections.abc import Callable, Coroutine, Iterator
-from functools import cache
-from typing import Any
 
-import dkim as dkimpy
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delivery.authentic.alignment import aligned, check_dmarc, from_domain
-from delivery.authentic.dkim import Dkim, body_hash, signatures
-from delivery.authentic.evaluation import Evaluator, Verdict
+from delivery.authentic.dkim import Dkim
 from delivery.authentic.resolver import Resolver
 from delivery.authentic.results import forged, header_field, prepend_results
 from delivery.authentic.spf import Spf, check_spf
-from tests.support.dns import DnsServer, dns_server
-
-SENDER = "bob@sender.example"
-DOMAIN = "sender.example"
-MAIL = (
-    b"From: Bob <bob@sender.example>\r\nTo: anna@one.example\r\nSubject: hi\r\n\r\nHello  Anna \r\n\r\n\r\n"
-)
-
-
-@pytest.fixture
-def dns() -> Iterator[DnsServer]:
-    with dns_server() as server:
-        yield server
-
-
-def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    return asyncio.run(work())
-
-
-# --- SPF --------------------------------------------------------------------------------------------
+from tests.delivery.signed import DOMAIN, MAIL, SENDER, evaluate, publish, rsa_key, run, signed
+from tests.support.dns import DnsServer
 
 
 def spf(address: str, sender: str = SENDER, helo: str = "mx.sender.example") -> Spf:
@@ -136,185 +109,6 @@ def test_answers_are_asked_once(dns: DnsServer) -> None:
 
     assert [result.result for result in run(many)] == ["pass"] * 20 + ["fail"]
     assert len(dns.questions) == 3
-
-
-# --- DKIM -------------------------------------------------------------------------------------------
-
-
-@cache
-def rsa_key(bits: int = 1024) -> tuple[bytes, str]:
-    """Private key as PEM, and the record of the public one."""
-    key = rsa.generate_private_key(65537, bits)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return pem, f"v=DKIM1; k=rsa; p={base64.b64encode(public).decode()}"
-
-
-def publish(dns: DnsServer, record: str, domain: str = DOMAIN, selector: str = "s1") -> None:
-    pieces = [record[at : at + 200] for at in range(0, len(record), 200)]
-    dns.add(f"{selector}._domainkey.{domain}", "TXT", " ".join(f'"{piece}"' for piece in pieces))
-
-
-def signed(mail: bytes = MAIL, *, domain: str = DOMAIN, selector: str = "s1", **options: Any) -> bytes:
-    options.setdefault("privkey", rsa_key()[0])
-    return (
-        bytes(dkimpy.sign(mail, selector.encode(), domain.encode(), **options)).replace(b"\r\n", b"\r\n")
-        + mail
-    )
-
-
-def evaluate(
-    mail: bytes, *, address: str = "203.0.113.1", sender: str = SENDER, seconds: float = 5.0
-) -> Verdict:
-    domain = sender.rpartition("@")[2]
-
-    async def work() -> Verdict:
-        evaluator = Evaluator([], seconds)
-        try:
-            task = evaluator.begin(address, sender, domain, "mx.sender.example")
-            data = bytearray(b"Received: by us\r\n" + mail)
-            verdict = await evaluator.finish(task, domain, data, 17, "mx.sender.example")
-            data[:0] = b"x"  # no thread may hold it any longer
-            return verdict
-        finally:
-            evaluator.close()
-
-    return asyncio.run(work())
-
-
-def dkim_words(verdict: Verdict) -> list[str]:
-    return [word for word in verdict.words if word.startswith("dkim=")]
-
-
-@pytest.mark.parametrize("header", [b"simple", b"relaxed"])
-@pytest.mark.parametrize("body", [b"simple", b"relaxed"])
-def test_a_signature_passes_whatever_its_canonical_form(dns: DnsServer, header: bytes, body: bytes) -> None:
-    publish(dns, rsa_key()[1])
-    verdict = evaluate(signed(canonicalize=(header, body)))
-    assert dkim_words(verdict) == ["dkim=pass header.d=sender.example header.s=s1"]
-    assert verdict.authentic is True
-
-
-def test_an_ed25519_signature_passes(dns: DnsServer) -> None:
-    key = ed25519.Ed25519PrivateKey.generate()
-    raw = (serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption())
-    private = base64.b64encode(key.private_bytes(*raw))
-    public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    publish(dns, f"v=DKIM1; k=ed25519; p={base64.b64encode(public).decode()}")
-    mail = signed(privkey=private, signature_algorithm=b"ed25519-sha256")
-    assert dkim_words(evaluate(mail)) == ["dkim=pass header.d=sender.example header.s=s1"]
-    assert dkim_words(evaluate(mail.replace(b"hi", b"ho"))) == [
-        "dkim=fail (signature does not match) header.d=sender.example header.s=s1"
-    ]
-
-
-def test_what_is_not_as_it_was_signed_fails(dns: DnsServer) -> None:
-    publish(dns, rsa_key()[1])
-    mail = signed()
-    cases = {
-        "(body changed)": mail.replace(b"Hello", b"Hullo"),
-        "(signature does not match)": mail.replace(b"Subject: hi", b"Subject: ho"),
-    }
-    for reason, changed in cases.items():
-        verdict = evaluate(changed)
-        assert dkim_words(verdict) == [f"dkim=fail {reason} header.d=sender.example header.s=s1"]
-        assert verdict.authentic is False
-    assert "dkim=pass" in dkim_words(evaluate(b"X-Added: by a relay\r\n" + mail))[0]
-    # Length-limited: what a mailing list put behind is not covered.
-    assert (
-        "dkim=pass"
-        in dkim_words(evaluate(signed(length=True, canonicalize=(b"relaxed", b"simple")) + b"--\r\n"))[0]
-    )
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        (None, "dkim=permerror (no key)"),
-        ("v=DKIM1; p=", "dkim=fail (key revoked)"),
-        ("v=DKIM1; k=rsa; p=bm90IGEga2V5", "dkim=permerror (key or signature not valid)"),
-        ("v=DKIM1; k=rsa; p=" + "A" * 3000, "dkim=permerror (key too large)"),
-        ("v=DKIM1; k=dsa; p=AAAA", "dkim=permerror (key or signature not valid)"),
-        ("small", "dkim=policy (key of 512 bits)"),
-    ],
-)
-def test_a_key_that_is_none_proves_nothing(dns: DnsServer, record: str | None, expected: str) -> None:
-    small = record == "small"
-    if small:
-        record = SMALL_KEY
-    if record is not None:
-        publish(dns, record)
-    verdict = evaluate(signed())
-    assert dkim_words(verdict) == [f"{expected} header.d=sender.example header.s=s1"]
-    assert verdict.authentic is False
-
-
-# 512 bits, made by OpenSSL; the libraries of today refuse to make one.
-SMALL_KEY = (
-    "v=DKIM1; k=rsa; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAL1GNpyOXZ6VUPWAmX2YpYhv9nFQ7zC+"
-    "Zm0ZkU8nBv0xvQ5nSx9Y2y7y0f4m8tq0rW1nPq8QyQm1w2b0fK8c9t8CAwEAAQ=="
-)
-
-
-def test_hostile_signatures_cost_little_and_prove_nothing(dns: DnsServer) -> None:
-    publish(dns, rsa_key()[1])
-    good = b"v=1; a=rsa-sha256; d=sender.example; s=s1; h=from; bh=AAAA; b=AAAA"
-    fields = {
-        "dkim=permerror (signature cannot be read)": b"nonsense",
-        "dkim=neutral (signature too long)": good + b";" + b" " * 7000 + b"z=!",
-        "dkim=permerror (the wrong headers are signed)": good.replace(
-            b"h=from", b"h=" + b"from:" * 300 + b"x"
-        ),
-        "dkim=permerror (domain or selector not valid)": good.replace(b"s=s1", b"s=s1\x00)"),
-        "dkim=policy (rsa-sha1)": good.replace(b"rsa-sha256", b"rsa-sha1"),
-        "dkim=fail (body changed)": good,
-    }
-    for expected, field in fields.items():
-        (words,) = dkim_words(evaluate(b"DKIM-Signature: " + field + b"\r\n" + MAIL))
-        assert words.startswith(expected)
-    many = (b"DKIM-Signature: " + good + b"\r\n") * 200
-    assert len(dkim_words(evaluate(many + MAIL))) == 5
-    assert dkim_words(evaluate(signed()[:200] + b"X: " + b"x" * 300_000 + b"\r\n" + MAIL)) == [
-        "dkim=neutral (headers too large)"
-    ]
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.binary(max_size=400))
-def test_any_headers_are_looked_at_without_an_error(junk: bytes) -> None:
-    for found in signatures(b"DKIM-Signature: " + junk + b"\r\n"):
-        if isinstance(found, Dkim):
-            assert found.result in ("neutral", "permerror", "policy")
-
-
-WORDS = st.lists(
-    st.sampled_from([b" ", b"\t", b"\r\n", b"a", b".", b"   ", b"\r\n\r\n", b"xy" * 50]), max_size=60
-)
-
-
-@settings(deadline=None, max_examples=150)
-@given(WORDS, st.booleans(), st.integers(1, 9), st.one_of(st.none(), st.integers(0, 300)))
-def test_the_hash_in_pieces_is_the_hash_of_the_whole(
-    words: list[bytes], relaxed: bool, piece: int, limit: int | None
-) -> None:
-    body = b"".join(words) + b"\r\n"
-    form = dkimpy.canonicalization.Relaxed if relaxed else dkimpy.canonicalization.Simple
-    whole = form.canonicalize_body(body)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("delivery.authentic.dkim._PIECE", piece)
-        assert (
-            body_hash(memoryview(body), relaxed=relaxed, limit=limit)
-            == hashlib.sha256(whole[:limit]).digest()
-        )
-
-
-# --- DMARC and what follows from it all ---------------------------------------------------------------
 
 
 def test_domains_of_one_organisation_are_aligned() -> None:

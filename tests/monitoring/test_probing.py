@@ -19,7 +19,8 @@ from monitoring import jobs, services
 from monitoring.models import Monitor, Probe, Window
 from monitoring.probe import Outcome, Plan, is_host_failure, probe
 from tests.monitoring.conftest import START, WINDOW, Site
-from tests.support.mailserver import CLOSE, HANG, MailServer, free_port
+from tests.support.mailserver import CLOSE, HANG, MailServer
+from tests.support.processes import free_port
 
 SECOND = timedelta(seconds=1)
 HALF = START + 60 * SECOND

@@ -20,20 +20,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import datetime
 import re
 import socket
 import ssl
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from tests.support.certificates import self_signed
 
 HANG = "hang"
 CLOSE = "close"
@@ -107,7 +105,7 @@ class MailServer:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: set[int] = set()
-        self._context = server_context() if self.tls else None
+        self._context = self_signed() if self.tls else None
 
     # --- what tests use ----------------------------------------------------------------------------------
 
@@ -401,45 +399,3 @@ def path_of(line: str) -> tuple[str, str]:
     """The address between the angle brackets of MAIL or RCPT, and the parameters after it."""
     path, _, parameters = line.partition(":")[2].strip().partition(">")
     return path.lstrip("<"), parameters.strip()
-
-
-def free_port() -> int:
-    """A loopback port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def server_context() -> ssl.SSLContext:
-    """A TLS context with a self-signed certificate for localhost, made now."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as directory, contextlib.suppress(FileNotFoundError):
-        pem = Path(directory) / "server.pem"
-        pem.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-        context.load_cert_chain(pem)
-    return context
