@@ -10,7 +10,7 @@ import pytest
 from pytest_django import Settings
 
 from delivery.models import Message, MessageContent
-from tests.delivery.test_authentic import MAIL, publish, rsa_key, signed
+from tests.delivery.signed import MAIL, publish, rsa_key, signed
 from tests.support.dns import DnsServer, dns_server
 from tests.support.gateway import Client, account, gateway, stored
 

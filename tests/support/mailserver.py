@@ -33,8 +33,7 @@ from typing import Any
 
 from tests.support.certificates import self_signed
 
-HANG = "hang"
-CLOSE = "close"
+HANG, CLOSE = "hang", "close"
 
 
 @dataclass(frozen=True)
