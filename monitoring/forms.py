@@ -17,7 +17,7 @@ from accounts.secrets import encrypt
 from delivery.models import Route
 from delivery.ourselves import leads_here
 from monitoring.models import Monitor
-from monitoring.services import ensure_sink
+from monitoring.services import ensure_sinks
 
 CUSTOM = "custom"
 OPTIONAL = ("outbound_port", "outbound_tls", "outbound_latency_seconds")
@@ -165,7 +165,8 @@ class MonitorForm(AccountForm[Monitor]):
                 validate_email(username)
             except ValidationError:
                 self.add_error("outbound_sender", _("The user name is no address, so enter the mailbox's."))
-        moved = {"outbound_host", "outbound_port", "outbound_username"} & set(self.changed_data)
+        where = ("outbound_host", "outbound_port", "outbound_username")
+        moved = any(data.get(name) != self.initial.get(name) for name in where)
         if not data.get("outbound_password") and (moved or not self.instance.outbound_sealed_password):
             self.add_error("outbound_password", _("Enter the password of this mailbox."))
 
@@ -186,5 +187,5 @@ class MonitorForm(AccountForm[Monitor]):
         else:
             if self.cleaned_data.get("outbound_password"):
                 self.instance.outbound_sealed_password = encrypt(self.cleaned_data["outbound_password"])
-            ensure_sink(self.instance)
+            ensure_sinks([self.instance])
         return super().save(commit)

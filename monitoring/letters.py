@@ -11,13 +11,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime
 
 from django.conf import settings
 from django.utils.crypto import constant_time_compare, salted_hmac
-from django.utils.translation import gettext as _
 
 HEADER = "X-Continuity-Probe"
 _SALT = "continuity: round-trip probe"
@@ -64,19 +61,28 @@ def marks(data: bytes) -> Iterator[Mark]:
 
 def letter(mark: Mark, *, sender: str, recipient: str, now: datetime) -> bytes:
     """The bytes of the probe. Automatic mail by RFC 3834, so that nothing answers it."""
-    # Not folded: the mark stays in one piece.
-    message = EmailMessage(policy=SMTP.clone(cte_type="7bit", max_line_length=998))
-    message["From"] = sender
-    message["To"] = recipient
-    message["Subject"] = _("Continuity round-trip probe")
-    message["Date"] = format_datetime(now)
-    message["Message-ID"] = f"<{uuid.uuid4()}@{settings.GATEWAY_NAME}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message[HEADER] = mark.token()
-    message.set_content(
-        _(
-            "Continuity sends this message through your mail server and back to its gateway, to see that\n"
-            "mail leaves. Nobody needs to read it.\n"
-        )
-    )
-    return message.as_bytes()
+    # Written by hand: a thousand at once take a thousandth of what the e-mail package needs.
+    return _LETTER.format(
+        sender=sender,
+        recipient=recipient,
+        date=format_datetime(now),
+        identifier=f"{uuid.uuid4()}@{settings.GATEWAY_NAME}",
+        header=HEADER,
+        token=mark.token(),
+    ).encode("ascii", "replace")
+
+
+_LETTER = """\
+From: {sender}
+To: {recipient}
+Subject: Continuity round-trip probe
+Date: {date}
+Message-ID: <{identifier}>
+Auto-Submitted: auto-generated
+{header}: {token}
+MIME-Version: 1.0
+Content-Type: text/plain; charset=us-ascii
+
+Continuity sends this message through your mail server and back to its gateway,
+to see that mail leaves. Nobody needs to read it.
+""".replace("\n", "\r\n")

@@ -46,7 +46,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """How a probe ended, and when. `lost`: the mail server took it, but it did not come back in time."""
+    """How a probe ended, and when. `lost`: the mail server took it, and it never came back."""
 
     at: datetime
     ok: bool
@@ -79,7 +79,7 @@ class RoundTrip:
             return ProbeResult(self.finished_at, False, self.reply)
         if self.taken is None:
             return None
-        return ProbeResult(late_at, False, self._words(latency), lost=True)
+        return ProbeResult(late_at, False, self._words(latency), lost=self.arrived_at is None)
 
     def is_under_way(self, at: datetime, latency: timedelta) -> bool:
         """Whether at this instant nobody could say yet what it came to."""

@@ -26,10 +26,13 @@ class Filed:
     data: bytes
 
 
-def new_sink(account_id: int) -> SinkRoute:
-    """An address of this gateway that nobody can guess."""
-    address = f"{PREFIX}{secrets.token_hex(8)}@{settings.GATEWAY_NAME.lower()}"
-    return SinkRoute.objects.create(account_id=account_id, address=address)
+def new_sinks(account_ids: Sequence[int]) -> list[SinkRoute]:
+    """For each an address of this gateway that nobody can guess, in the same order."""
+    here = settings.GATEWAY_NAME.lower()
+    return SinkRoute.objects.bulk_create(
+        SinkRoute(account_id=account_id, address=f"{PREFIX}{secrets.token_hex(8)}@{here}")
+        for account_id in account_ids
+    )
 
 
 def file_mail(mail: Sequence[tuple[int, bytes]], now: datetime) -> None:

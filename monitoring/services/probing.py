@@ -35,7 +35,7 @@ def probe_due(now: datetime, meanwhile: Callable[[], object] | None = None) -> i
     Returns how many probes were made: all at the same time, within a minute altogether. While they are
     under way `meanwhile` is called every second. Twice at once does no harm: each window is claimed once.
     """
-    plans = _claim(now) + roundtrips.claim(now)
+    plans = claim(now) + roundtrips.claim(now)
     if not plans:
         return 0
     began = time.monotonic()
@@ -72,7 +72,7 @@ def _as_they_come(
             last = time.monotonic()
 
 
-def _claim(now: datetime) -> list[Plan]:
+def claim(now: datetime) -> list[Plan]:
     """Write the rows of the probes that are due, and plan those that nobody else wrote first."""
     idle = _idle(_half_over(now), now)
     hosts: dict[int, list[Host]] = {}

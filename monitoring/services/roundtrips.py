@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 
 from delivery.services import sinks
 from delivery.services.claims import Host
@@ -22,17 +23,19 @@ logger = logging.getLogger(__name__)
 _Key = tuple[int, datetime, str]  # monitor, start of the window, nonce
 
 
-def ensure_sink(monitor: Monitor) -> str:
-    """The monitor's own address at this gateway, made when it has none; not saved with other fields.
+def ensure_sinks(monitors: Iterable[Monitor]) -> None:
+    """Give an address of its own at this gateway to each that has none. Those that are new are not saved.
 
     Made anew when the gateway has another name since: mail would not find the old one.
     """
-    sink = monitor.sink
-    if sink is None or not sink.address.endswith(f"@{settings.GATEWAY_NAME.lower()}"):
-        sink = monitor.sink = sinks.new_sink(monitor.account_id)
-        if monitor.pk:
-            Monitor.objects.filter(pk=monitor.pk).update(sink=sink)
-    return sink.address
+    here = f"@{settings.GATEWAY_NAME.lower()}"
+    without = [one for one in monitors if one.sink is None or not one.sink.address.endswith(here)]
+    if not without:
+        return
+    with transaction.atomic():
+        for monitor, sink in zip(without, sinks.new_sinks([one.account_id for one in without]), strict=True):
+            monitor.sink = sink
+        Monitor.objects.bulk_update([one for one in without if one.pk], ["sink"])
 
 
 # --- Sending ------------------------------------------------------------------------------------------------
@@ -67,6 +70,7 @@ def claim(now: datetime) -> list[Plan]:
         ],
         ignore_conflicts=True,
     )
+    ensure_sinks(due)
     claimed = Probe.objects.filter(claim=ours, kind=Probe.Kind.OUTBOUND, started_at=now)
     return [plan(probe, monitors[probe.monitor_id], now) for probe in claimed]
 
@@ -80,7 +84,8 @@ def plan(probe: Probe, monitor: Monitor, now: datetime) -> Plan:
         monitor.outbound_username,
         monitor.outbound_sealed_password,
     )
-    recipient = ensure_sink(monitor)
+    assert monitor.sink
+    recipient = monitor.sink.address
     sender = monitor.outbound_sender or monitor.outbound_username
     mark = letters.Mark(monitor.pk, probe.window_start, probe.nonce)
     return Plan(
