@@ -85,7 +85,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
 
     def held_back(self) -> NotificationQuerySet:
         """Waiting for a limit's span, or a provider's pause, to end."""
-        return self.exclude(held_back="")
+        return self.filter(state=Notification.State.PENDING).exclude(held_back="")
 
     def stuck(self, since: datetime) -> NotificationQuerySet:
         """Claimed, and without a sign of life from whoever claimed it since then."""
@@ -130,7 +130,10 @@ class Notification(models.Model):
     due_at = models.DateTimeField(help_text=_("The next try, first or repeated, is due then."))
     claimed_at = models.DateTimeField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
-    held_back = models.TextField(blank=True, help_text=_("Which limit it waits for, while it does."))
+    held_back = models.TextField(
+        blank=True,
+        help_text=_("Which limit it waits for, or kept some of several contact points from being used."),
+    )
     failure = models.TextField(blank=True, help_text=_("Why it failed for good."))
 
     objects = NotificationQuerySet.as_manager()

@@ -105,9 +105,11 @@ def finish(attempt: Attempt, outcome: Outcome, now: datetime) -> bool:
     return ended == 1
 
 
-def sent(notification_id: int, held: datetime, now: datetime) -> None:
+def sent(notification_id: int, held: datetime, now: datetime, held_back: str = "") -> None:
     """The provider has accepted it."""
-    _held(notification_id, held).update(state=State.SENT, sent_at=now, held_back="")
+    arrived = Attempt.objects.filter(notification=notification_id, state=Attempt.State.DELIVERED).exists()
+    state = State.DELIVERED if arrived else State.SENT
+    _held(notification_id, held).update(state=state, sent_at=now, held_back=held_back)
 
 
 def wait(notification_id: int, held: datetime, due: datetime, held_back: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Value
+from django.db.models import Q, Value
 from django.db.models.functions import Coalesce
 
 from notifications.models import Attempt, Notification
@@ -44,7 +44,9 @@ def take_receipt(
 def _delivered(attempt: Attempt, told: dict[str, object], now: datetime) -> None:
     open_yet = Attempt.objects.filter(pk=attempt.pk).exclude(state=State.DELIVERED)
     if open_yet.update(state=State.DELIVERED, **told) == 1:
-        Notification.objects.filter(pk=attempt.notification_id).update(
+        # One that goes to more contact points goes on: its sender finds out what arrived.
+        ended = Q(points_wanted=1) | Q(state__in=(Notification.State.SENT, Notification.State.FAILED))
+        Notification.objects.filter(ended, pk=attempt.notification_id).update(
             state=Notification.State.DELIVERED,
             sent_at=Coalesce("sent_at", Value(now)),
             held_back="",

@@ -123,7 +123,8 @@ class _Sending:
                 self._wait(step, min(held.values(), key=lambda one: one.until, default=None), stale)
                 return
             if isinstance(step, rules.Enough):
-                progress.sent(self.notification_id, self.held, self.clock())
+                note = self._left_out(held) if notification.points_wanted > 1 else ""
+                progress.sent(self.notification_id, self.held, self.clock(), note)
                 return
             if isinstance(step, rules.GiveUp):
                 self._give_up(self._reason(notification, step))
@@ -140,6 +141,11 @@ class _Sending:
         if held:
             logger.warning("notification %s is held back: %s", self.notification_id, held.reason)
         progress.wait(self.notification_id, self.held, due, held.reason if held else "")
+
+    def _left_out(self, held: dict[int, limits.Held]) -> str:
+        """Why one of several contact points was not used."""
+        used = Attempt.objects.filter(notification=self.notification_id).values_list("point", flat=True)
+        return next((held[pk].reason for pk in held.keys() - set(used)), "")
 
     def _use(self, notification: Notification, point: ContactPoint, *, repeat: bool) -> bool:
         """Make one attempt. Says whether to go on: it was not accepted, and the claim is still ours."""

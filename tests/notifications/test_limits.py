@@ -78,6 +78,28 @@ def test_it_goes_another_way_at_once(
     assert not Notification.objects.exclude(held_back="").exists()
 
 
+def test_a_way_left_out_of_several_at_once_is_said(
+    contact: Contact,
+    add_point: AddPoint,
+    provider: SmsProvider,
+    mail_relay: Relay,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limited(monkeypatch, Limit("sms", "account", 1, HOUR))
+    contact.telling = Contact.Telling.AT_ONCE
+    contact.save()
+    add_point("sms", PHONE)
+    add_point("email", MAIL)
+    first, second = put(contact), put(contact, "outage:1:1")
+    services.send_due(NOW)
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert [attempt.channel for attempt in attempts_of(first.pk)] == ["sms", "email"]
+    assert [attempt.channel for attempt in attempts_of(second.pk)] == ["email"]
+    assert (first.state, first.held_back, second.state) == ("sent", "", "sent")
+    assert "1 SMS for the account" in second.held_back
+
+
 def test_whom_a_limit_is_for(
     account: Account, contact: Contact, provider: SmsProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

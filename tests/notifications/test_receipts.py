@@ -170,6 +170,34 @@ def test_a_receipt_may_overtake_the_answer(
     assert states(notification) == expected
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_receipt_between_two_points_keeps_neither_from_being_used(
+    contact: Contact, add_point: AddPoint, api: SmsProvider, mail_relay: Relay, tell: Tell
+) -> None:
+    contact.telling = Contact.Telling.AT_ONCE
+    contact.save()
+    add_point("sms", PHONE)
+    add_point("email", MAIL)
+    notification = put(contact)
+    api.hang(answer=True)
+
+    def send() -> None:
+        try:
+            services.send(notification.pk, NOW)
+        finally:
+            connection.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert api.got.wait(10)
+    assert tell("delivered").status_code == 204
+    api.recover()
+    sender.join(30)
+    notification.refresh_from_db()
+    assert states(notification) == [("sms", "delivered"), ("email", "sent")]
+    assert notification.state == "delivered"
+
+
 @pytest.mark.parametrize("how", ["unsigned", "forged", "other address", "get", "unknown id", "no provider"])
 def test_a_stranger_learns_and_moves_nothing(
     how: str, sent: Notification, tell: Tell, settings: Settings
