@@ -73,7 +73,7 @@ def list_people(notice_id: int, now: datetime) -> bool:
 
 def claim(notice_id: int, channel: str, token: str, room: int, now: datetime) -> list[Claimed]:
     """Take up to `room` copies that are due. None of a notice that is not running any more."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         if not Notice.objects.filter(pk=notice_id, state=Notice.State.RUNNING).exists():
             return []
         due = NoticeRecipient.objects.due(notice_id, now).filter(channel=channel)
@@ -89,7 +89,7 @@ def claim(notice_id: int, channel: str, token: str, room: int, now: datetime) ->
 def settle(notice_id: int, token: str, fates: Sequence[Fate], now: datetime) -> None:
     """Write down what became of copies claimed with `token`, also of those given up as unknown meanwhile."""
     cancelled = False
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         if any(fate.state == Copy.PENDING for fate in fates):
             # Locked, so that a cancellation finds every copy that is pending, or we find the cancellation.
             notice = Notice.objects.select_for_update(no_key=True).get(pk=notice_id)

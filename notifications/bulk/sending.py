@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
 
+from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -112,8 +113,9 @@ class _Slice:
     def run(self) -> bool:
         keep_trying(lambda: progress.beat(self.notice.pk, self.clock()))
         try:
-            while self._claim() or self.held:
-                self._settle(self._gathered())
+            fates: list[Fate] = []
+            while self._turn(fates) or self.held:
+                fates = self._fates(self._gathered())
                 self._renew()
         finally:
             for lane in self.lanes:
@@ -124,32 +126,43 @@ class _Slice:
         notice, name = self.notice, self.notice.account.name
         return lambda copy: texts.render(notice, name, channel, copy.address, copy.id)
 
-    def _claim(self) -> bool:
-        """Give the lanes work while there is time; then take back what nobody began. Whether to go on."""
-        going_on = False
-        stopping = time.monotonic() >= self.until
+    def _turn(self, fates: list[Fate]) -> bool:
+        """Write down what became of copies, and give the lanes new ones while there is time, in one
+        transaction; afterwards take back what nobody began. Whether to go on.
+        """
+        stopping, waiting = time.monotonic() >= self.until, False
+        wanted: list[tuple[Lane, int]] = []
         for lane in self.lanes:
             if stopping or not lane.alive:
-                self._put_back(lane.take_back())
+                fates = [*fates, *(Fate(copy, Copy.PENDING) for copy in lane.take_back())]
             elif room := lane.room:
-                going_on |= self._fill(lane, room)
-        return going_on
+                if allowed := self._allowed(lane, room):
+                    wanted.append((lane, allowed))
+                else:
+                    waiting |= lane.allowance.exhausted() is None
+        if not fates and not wanted:
+            return waiting
+        claimed = keep_trying(partial(self._commit, fates, wanted))
+        self.held += sum(map(len, claimed)) - len(fates)
+        for (lane, allowed), copies in zip(wanted, claimed, strict=True):
+            lane.allowance.draw(len(copies))
+            lane.dry = len(copies) < allowed
+            lane.put(copies)
+        return waiting or any(claimed)
 
-    def _fill(self, lane: Lane, room: int) -> bool:
-        """Claim copies for a lane, as many as the limits allow. Whether there may be more of them soon."""
+    def _allowed(self, lane: Lane, room: int) -> int:
+        """How many of them the limits allow."""
         allowed = keep_trying(lambda: lane.allowance.room(room, self.clock()))
         if not allowed:
             self.limit = lane.allowance.exhausted() or self.limit
-            return lane.allowance.exhausted() is None
-        copies = keep_trying(partial(self._claimed, lane, allowed))
-        lane.allowance.draw(len(copies))
-        lane.dry = len(copies) < allowed
-        self.held += len(copies)
-        lane.put(copies)
-        return bool(copies)
+        return allowed
 
-    def _claimed(self, lane: Lane, room: int) -> list[Claimed]:
-        return progress.claim(self.notice.pk, lane.channel, self.token, room, self.clock())
+    def _commit(self, fates: list[Fate], wanted: list[tuple[Lane, int]]) -> list[list[Claimed]]:
+        now, notice_id, token = self.clock(), self.notice.pk, self.token
+        with transaction.atomic():
+            if fates:
+                progress.settle(notice_id, token, fates, now)
+            return [progress.claim(notice_id, lane.channel, token, room, now) for lane, room in wanted]
 
     def _gathered(self) -> list[Outcome]:
         """The outcomes of a moment; none when nothing ended in it."""
@@ -165,7 +178,8 @@ class _Slice:
                 break
         return found
 
-    def _settle(self, outcomes: list[Outcome]) -> None:
+    def _fates(self, outcomes: list[Outcome]) -> list[Fate]:
+        """What is to be written down. Refusals that are nobody's own are decided about at the end."""
         now, fates = self.clock(), []
         for outcome in outcomes:
             if outcome.everybody and outcome.state == Copy.PENDING:
@@ -175,17 +189,7 @@ class _Slice:
             else:
                 self.sent += outcome.state == Copy.SENT
                 fates.append(_fate(outcome, now))
-        if fates:
-            self._write(fates)
-
-    def _write(self, fates: list[Fate]) -> None:
-        now = self.clock()
-        keep_trying(lambda: progress.settle(self.notice.pk, self.token, fates, now))
-        self.held -= len(fates)
-
-    def _put_back(self, copies: list[Claimed]) -> None:
-        if copies:
-            self._write([Fate(copy, Copy.PENDING) for copy in copies])
+        return fates
 
     def _renew(self) -> None:
         now = self.clock()
