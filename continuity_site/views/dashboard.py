@@ -27,6 +27,7 @@ from continuity_site.views.demo import controls
 from delivery import services as delivery
 from delivery.charts import queue_chart
 from delivery.reads import (
+    bounces_without_route,
     delivery_rates,
     disk_forecast,
     drain_progress,
@@ -66,6 +67,7 @@ def dashboard(request: ConsoleRequest) -> HttpResponse:
             "queued": sum(route.queued for route in routes),
             "oldest": min((route.oldest for route in routes if route.oldest), default=None),
             "first_bounce": expires_first(account.pk, now),
+            "bounces_waiting": bounces_without_route(account.pk, now),
             "drain": drain,
             "drained": overview.drained(account) if drain else 0,
             "chart": flow_chart(delivery_rates(account.pk, now)),

@@ -81,8 +81,13 @@ def accounts_without_bounce_route(now: datetime) -> list[int]:
 
 
 def bounces_without_route(account_id: int, now: datetime) -> int:
-    """Recipients whose sender cannot be told because the account has no outbound route."""
-    return bounces_waiting(account_id) if account_id in accounts_without_bounce_route(now) else 0
+    """Recipients whose sender cannot be told because the account has no outbound route. One query."""
+    hops = NextHop.objects.filter(route__account_id=account_id).values("pk")
+    outbound = Route.objects.filter(account_id=account_id, kind=Route.Kind.OUTBOUND)
+    waiting = Recipient.objects.filter(
+        ~Exists(outbound), next_hop__in=hops, state=Recipient.State.EXPIRED, next_attempt_at__gt=now
+    )
+    return waiting.count()
 
 
 def bounces_waiting(account_id: int) -> int:

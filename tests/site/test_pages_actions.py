@@ -205,14 +205,18 @@ def test_a_point_of_another_account_cannot_be_taken_over(world: World, administr
     assert (foreign.contact_id, foreign.address) == (theirs.contact.pk, "+12025550000")
 
 
-def test_the_settings_say_that_bounces_wait_for_a_route(world: World, administrator: Client) -> None:
-    assert "add an outbound route" not in administrator.get("/settings/").content.decode()
+def test_settings_and_dashboard_say_that_bounces_wait_for_a_route(
+    world: World, administrator: Client
+) -> None:
+    for address in ("/settings/", "/"):
+        assert "add an outbound route" not in administrator.get(address).content.decode()
     waiting = Recipient.objects.filter(message__account=world.account).update(
         state=Recipient.State.EXPIRED, next_attempt_at=NOW + timedelta(hours=1)
     )
     page = " ".join(administrator.get("/settings/").content.decode().split())
     assert waiting == 1
     assert "1 message could not be delivered, and its sender cannot be told: add an outbound route." in page
+    assert "its sender cannot be told: add an outbound route." in administrator.get("/").content.decode()
     assert "Authentic senders only" in page
     assert "outgoing after 60 min, incoming never" in page
 
