@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from datetime import datetime, timedelta
 
@@ -26,31 +25,6 @@ def told(contact: Contact, *kinds: str) -> list[datetime]:
     kinds = kinds or ("outage", "reminder")
     rows = Notification.objects.filter(contact=contact, kind__in=kinds).order_by("created_at", "pk")
     return list(rows.values_list("created_at", flat=True))
-
-
-def ticked(start: datetime, end: datetime, seed: int) -> None:
-    """Ticks at random times, some twice, with jumps of up to 50 minutes, and one at the very end."""
-    dice = random.Random(seed)
-    now = start
-    while now < end:
-        for _ in range(dice.choice((1, 1, 2))):
-            services.tick(now)
-        now += timedelta(seconds=dice.choice((2, 600, 1500, 2400, 3000)))
-    services.tick(end)
-    services.tick(end)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_day_of_outage_is_exactly_25_alerts_to_each_contact(world: World, seed: int) -> None:
-    world.fails(NIGHT)
-    ticked(NIGHT, NIGHT + 24 * HOUR, seed)
-    for contact in (world.maria, world.jo):
-        assert len(told(contact, "outage")) == 1
-        times = told(contact)
-        assert len(times) == 25
-        # Each in its own hour counted from the first: no drift, however late the tick was.
-        assert [(at - NIGHT) // HOUR for at in times] == list(range(25))
-    assert told(world.kim) == [], "the monitor has contacts, and Kim is none of them"
 
 
 def test_a_monitor_without_contacts_alerts_every_active_contact(world: World) -> None:
