@@ -82,6 +82,9 @@ def test_every_button_does_what_it_says(live_server: LiveServer, world: World, p
     shot(page, "first")
     assert "Inactive" in page.inner_text("section[aria-labelledby=mode]")
 
+    assert "Noted that you have seen this" in press(page, "I have seen this")
+    assert "Seen by Maria" in page.inner_text("body")
+
     assert "Continuity mode activated" in press(page, "Activate for 4 hours")
     assert "Active until" in page.inner_text("section[aria-labelledby=mode]")
     assert "?done=" in page.url
@@ -107,6 +110,7 @@ def test_every_button_does_what_it_says(live_server: LiveServer, world: World, p
         AuditEntry.objects.filter(by="contact").order_by("number").values_list("action", flat=True)
     )
     assert actions == [
+        "outage.acknowledged",
         "event.activated",
         "event.extended",
         "notifications.suspended",

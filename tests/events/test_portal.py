@@ -108,6 +108,15 @@ def test_it_says_what_is_wrong_and_who_is_acting_in_the_contacts_zone(world: Wor
     assert "Mail cannot be delivered since 22:12" in other.text
 
 
+def test_having_seen_it_is_said_once_and_shown_to_the_others(world: World, phone: Phone) -> None:
+    assert "I have seen this" in Phone(world.jo).text
+    assert "Noted that you have seen this" in phone.press("seen")
+    page = Phone(world.jo).text
+    assert "Seen by Maria at 22:12. Nobody else is woken for it." in page
+    assert "I have seen this" not in page
+    assert AuditEntry.objects.get().action == "outage.acknowledged"
+
+
 def test_it_counts_the_time_left(phone: Phone, night: time_machine.Traveller) -> None:
     phone.press("activate", hours="4")
     night.shift(HOUR + timedelta(minutes=48))
