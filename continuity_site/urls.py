@@ -7,6 +7,7 @@ from accounts import views as accounts
 from continuity_site.health import healthz
 from continuity_site.views import dashboard, demo, settings
 from delivery.urls import settings_urls
+from events import monitor_page
 from events.console_views import steps
 from notifications.bulk.views import people_list
 
@@ -21,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("m/", include("events.urls")),
     path("monitors/<int:pk>/steps/", steps, name="monitor-steps"),
     path("monitors/", include("monitoring.urls")),
+    path("monitors/<int:pk>/", monitor_page.monitor, name="monitor"),
     path("contacts/", include("notifications.urls")),
     path("people/", people_list, name="people"),
     path("notices/", include("notifications.bulk.urls")),

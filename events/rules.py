@@ -111,6 +111,23 @@ def silence_over_at(closings: Collection[datetime | None], made_at: datetime) ->
     return max(ends, default=made_at) + OVER_FOR_GOOD
 
 
+def alerts_in(spans: Iterable[tuple[datetime, datetime]], interval: timedelta) -> int:
+    """How many alerts one contact gets of an outage that was open in these spans, if nobody silences them.
+
+    At its opening and after each interval while it is open. The first end is told, so that a reopening is
+    told at once; a later one is told when it is over for good, so that the slots go on.
+    """
+    count = 0
+    slot: datetime | None = None
+    for number, (opened, closed) in enumerate(spans):
+        at = opened if slot is None or number == 1 else max(slot, opened)
+        while at < closed:
+            count += 1
+            at = next_slot(at, interval, at)
+        slot = at
+    return count
+
+
 ACKNOWLEDGING = frozenset(
     {
         "outage.acknowledged",

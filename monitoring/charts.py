@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 
-# In the units of the drawing.
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 150, 30, 8, 12, 18
+from monitoring.replay import Stretch
+from monitoring.rules import Verdict
+
+# In the units of the drawing. Above the counter alerts are marked, and below them suspensions.
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 168, 30, 8, 30, 18
+ALERTS, SILENCES = 4, 18
 BASE = HEIGHT - BOTTOM
 COLUMNS = 6
-
-
-@dataclass(frozen=True)
-class Point:
-    """The counter after one window, judged `[start, end)`; `known` is False where nobody looked."""
-
-    start: datetime
-    end: datetime
-    counter: int
-    known: bool = True
+# Alerts closer to each other than so are one mark. A line of more steps is thinned to its peaks.
+MARK_WIDTH, MOST_STEPS = 9, 1000
 
 
 @dataclass(frozen=True)
@@ -28,6 +25,15 @@ class Band:
 
     x: float
     width: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """`number` alerts at about the same time, the last of them at `at`."""
+
+    x: float
+    at: datetime
+    number: int
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,25 @@ class CounterChart:
     closes: Level
     outages: list[Band]
     gaps: list[Band]
+    alerts: list[Mark]
+    silences: list[Band]
     columns: list[Column]
     since: datetime
     until: datetime
     highest: int
     now: int
+
+    alert_y: int = ALERTS
+    silence_y: int = SILENCES
+
+    @property
+    def days(self) -> bool:
+        """Whether the times under the drawing are days."""
+        return self.until - self.since > timedelta(days=2)
+
+    @property
+    def alerted(self) -> int:
+        return sum(mark.number for mark in self.alerts)
 
     @property
     def depth(self) -> int:
@@ -72,16 +92,23 @@ class CounterChart:
 
 
 def counter_chart(
-    points: Sequence[Point],
+    stretches: Sequence[Stretch],
     outages: Iterable[tuple[datetime, datetime | None]],
     *,
     threshold: int,
     since: datetime,
     until: datetime,
+    alerts: Iterable[datetime] = (),
+    silences: Iterable[tuple[datetime, datetime]] = (),
 ) -> CounterChart:
-    """The chart from `since` to `until`. `points` are oldest first; outages are (opened, closed or None)."""
+    """The chart from `since` to `until`. All is given oldest first; outages are (opened, closed or None).
+
+    `alerts` are the times at which contacts were alerted, `silences` when nobody was.
+    """
     length = (until - since) / timedelta(seconds=1)
-    top = max([threshold, *(point.counter for point in points)])
+    shown = [stretch for stretch in stretches if stretch.end > since and stretch.start < until]
+    highest = max((max(stretch.first, stretch.last) for stretch in shown), default=0)
+    top = max(threshold, highest)
 
     def x(at: datetime) -> float:
         share = (min(max(at, since), until) - since) / timedelta(seconds=1) / length
@@ -90,8 +117,12 @@ def counter_chart(
     def y(counter: int) -> float:
         return round(BASE - (BASE - TOP) * counter / top, 1)
 
-    def band(start: datetime, end: datetime) -> Band:
-        return Band(x(start), max(round(x(end) - x(start), 1), 1))
+    def bands(spans: Iterable[tuple[datetime, datetime | None]]) -> list[Band]:
+        return [
+            Band(x(start), max(round(x(end or until) - x(start), 1), 1))
+            for start, end in spans
+            if start < until and (end is None or end > since)
+        ]
 
     return CounterChart(
         width=WIDTH,
@@ -99,24 +130,53 @@ def counter_chart(
         left=LEFT,
         top=TOP,
         base=BASE,
-        line=" ".join(_steps([(x(point.start), x(point.end), y(point.counter)) for point in points])),
+        line=" ".join(_steps(_thinned([(x(a), x(b), y(at)) for s in shown for a, b, at in _levels(s)]))),
         opens=Level(y(threshold), threshold),
         closes=Level(y(threshold // 2), threshold // 2),
-        outages=[
-            band(opened, closed or until)
-            for opened, closed in outages
-            if opened < until and (closed is None or closed > since)
-        ],
-        gaps=[band(point.start, point.end) for point in points if not point.known],
+        outages=bands(outages),
+        gaps=bands((stretch.start, stretch.end) for stretch in shown if stretch.verdict == Verdict.UNKNOWN),
+        alerts=_marks([(x(at), at) for at in alerts if since <= at <= until]),
+        silences=bands(silences),
         columns=[
             Column(x(at), at)
             for at in (since + (until - since) * number / COLUMNS for number in range(1, COLUMNS))
         ],
         since=since,
         until=until,
-        highest=max((point.counter for point in points), default=0),
-        now=points[-1].counter if points else 0,
+        highest=highest,
+        now=shown[-1].last if shown else 0,
     )
+
+
+def _levels(stretch: Stretch) -> Iterator[tuple[datetime, datetime, int]]:
+    """The counter after each window while it moves, then until the end of the stretch."""
+    towards = 1 if stretch.last > stretch.first else -1
+    moves = min(abs(stretch.last - stretch.first), stretch.windows - 1)
+    for number in range(moves):
+        yield stretch.end_of(number), stretch.end_of(number + 1), stretch.first + towards * number
+    yield stretch.end_of(moves), stretch.end, stretch.last
+
+
+def _thinned(spans: list[tuple[float, float, float]]) -> Iterable[tuple[float, float, float]]:
+    """Of more steps than can be seen, the highest and the last in each column of the drawing."""
+    if len(spans) <= MOST_STEPS:
+        return spans
+    columns = [list(column) for _x, column in groupby(spans, key=lambda span: int(span[0]))]
+    return [
+        span
+        for column in columns
+        for span in ((column[0][0], column[-1][1], min(at for _, _, at in column)), column[-1])
+    ]
+
+
+def _marks(alerts: Iterable[tuple[float, datetime]]) -> list[Mark]:
+    marks: list[Mark] = []
+    for x, at in alerts:
+        if marks and x - marks[-1].x < MARK_WIDTH:
+            marks[-1] = Mark(marks[-1].x, at, marks[-1].number + 1)
+        else:
+            marks.append(Mark(x, at, 1))
+    return marks
 
 
 def _steps(spans: Iterable[tuple[float, float, float]]) -> Iterable[str]:

@@ -189,3 +189,16 @@ class MonitorForm(AccountForm[Monitor]):
                 self.instance.outbound_sealed_password = encrypt(self.cleaned_data["outbound_password"])
             ensure_sinks([self.instance])
         return super().save(commit)
+
+
+class ThresholdForm(AccountForm[Monitor]):
+    """The threshold alone."""
+
+    class Meta:
+        model = Monitor
+        fields = ["threshold"]
+
+    def save(self, commit: bool = True) -> Monitor:
+        """Nothing but the threshold: windows are judged meanwhile, and move the counter."""
+        self.instance.save(update_fields=["threshold"])
+        return self.instance

@@ -244,6 +244,16 @@ def closes(counter: int, step: int, threshold: int) -> bool:
     return step < 0 and counter <= threshold // 2
 
 
+def turn(counter: int, step: int, threshold: int, outage_open: bool) -> tuple[int, bool, bool]:
+    """The counter after one window, whether an outage opens with it, whether the open one closes.
+
+    Whatever judges windows, or judges them again with another threshold, does it by this.
+    """
+    counter = advance(counter, step, threshold)
+    opening = not outage_open and opens(counter, step, threshold)
+    return counter, opening, outage_open and closes(counter, step, threshold)
+
+
 def is_same_outage(closed_at: datetime | None, opens_at: datetime) -> bool:
     """Whether an outage that opens now is the one that closed then, open again."""
     return closed_at is not None and opens_at - closed_at <= REOPEN_WITHIN
@@ -269,9 +279,7 @@ def run(
         if judged and _same_gap(judged[-1], judgement):
             judged[-1] = replace(judged[-1], end=end)
             continue
-        counter = advance(counter, judgement.step, threshold)
-        opening = not outage_open and opens(counter, judgement.step, threshold)
-        closing = outage_open and closes(counter, judgement.step, threshold)
+        counter, opening, closing = turn(counter, judgement.step, threshold, outage_open)
         outage_open = opening or (outage_open and not closing)
         judged.append(Judged(start, end, evidence, judgement, counter, opening, closing))
     return judged

@@ -1,12 +1,12 @@
-"""The monitor pages."""
+"""The monitor pages. That of one monitor shows alerts as well, and is added above."""
 
 from django.urls import path
 
-from monitoring.views import edit, monitor, monitors
+from monitoring.views import edit, monitors, threshold
 
 urlpatterns = [
     path("", monitors, name="monitors"),
     path("add/", edit, name="monitor-add"),
-    path("<int:pk>/", monitor, name="monitor"),
     path("<int:pk>/edit/", edit, name="monitor-edit"),
+    path("<int:pk>/threshold/", threshold, name="monitor-threshold"),
 ]

@@ -1,4 +1,4 @@
-"""The monitors, and why one alerted: counter, windows with their evidence, outages."""
+"""The list of monitors, and what changes them. The page of one is in `events.monitor_page`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db.models import Min, Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import (
     ConsoleRequest,
@@ -18,12 +18,9 @@ from accounts.access import (
 )
 from accounts.changes import save_settings
 from accounts.models import Account
-from monitoring.forms import MonitorForm
+from accounts.services import Refused
+from monitoring.forms import MonitorForm, ThresholdForm
 from monitoring.models import Monitor
-from monitoring.reads import evidence_sentence
-
-WINDOWS = 30
-OUTAGES = 20
 
 
 def _monitors(account: Account) -> list[Monitor]:
@@ -43,34 +40,6 @@ def monitors(request: ConsoleRequest) -> HttpResponse:
     return render(request, "monitoring/list.html", {"monitors": _monitors(request.account)})
 
 
-@require_GET
-@account_required
-def monitor(request: ConsoleRequest, pk: int) -> HttpResponse:
-    """One monitor: the answer to "why do I get this message several times a day?"."""
-    found = get_object_or_404(
-        Monitor.objects.select_related("route", "account").annotate(
-            open_since=Min("outages__failing_since", filter=Q(outages__closed_at=None))
-        ),
-        pk=pk,
-        account=request.account,
-    )
-    windows = list(found.windows.order_by("-end")[:WINDOWS])
-    for window in windows:
-        window.sentence = evidence_sentence(window)  # type: ignore[attr-defined]
-    outages = found.outages.prefetch_related("alert_streams__contact").order_by("-opened_at")
-    return render(
-        request,
-        "monitoring/detail.html",
-        {
-            "monitor": found,
-            "windows": windows,
-            "outages": list(outages[:OUTAGES]),
-            "opens_after": found.threshold * found.window_seconds,
-            "half": found.threshold // 2,
-        },
-    )
-
-
 @require_http_methods(["GET", "POST"])
 @administrator_required
 def edit(request: ConsoleRequest, pk: int | None = None) -> HttpResponse:
@@ -86,3 +55,19 @@ def edit(request: ConsoleRequest, pk: int | None = None) -> HttpResponse:
 
         return carry_out(request, save, "monitors")
     return render(request, "monitoring/edit.html", {"form": form, "monitor": found})
+
+
+@require_POST
+@administrator_required
+def threshold(request: ConsoleRequest, pk: int) -> HttpResponse:
+    """Set the threshold that the monitor's page recommends, or another one."""
+    found = get_object_or_404(Monitor, pk=pk, account=request.account)
+    form = ThresholdForm(request.account, request.POST, instance=found)
+
+    def save() -> str:
+        if not form.is_valid():
+            raise Refused(_("The threshold is a number from 1 to 60."))
+        save_settings(request.account, actor(request), form, request_key=request_key(request))
+        return _("An outage now opens at %(threshold)s.") % {"threshold": found.threshold}
+
+    return carry_out(request, save, "monitors")

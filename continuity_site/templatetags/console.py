@@ -14,7 +14,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 
 from delivery.models import NextHop
-from monitoring.models import Monitor
+from monitoring.models import Monitor, Window
+from monitoring.reads import evidence_sentence
 from notifications.kinds import KINDS
 
 register = template.Library()
@@ -145,6 +146,18 @@ def overdue(monitor: Monitor) -> bool:
     """Whether nobody judged the monitor for two windows and a minute: silence must be noticed."""
     until, limit = monitor.judged_until, timedelta(seconds=2 * monitor.window_seconds + 60)
     return monitor.watches and until is not None and timezone.now() - until > limit
+
+
+@register.filter
+def verdict_word(verdict: str) -> str:
+    """The name of a window's verdict."""
+    return str(Window.Verdict(verdict).label)
+
+
+@register.filter
+def evidence(window: Window) -> str:
+    """What a window saw, in a sentence."""
+    return evidence_sentence(window)
 
 
 @register.filter

@@ -1,50 +1,49 @@
-"""The counter drawn over time."""
+"""The geometry of the counter chart."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from datetime import timedelta
 
 import pytest
-import time_machine
-from django.db import connection
-from django.template import Context, Template
-from django.test.utils import CaptureQueriesContext
 
-from monitoring import services
-from monitoring.charts import BASE, LEFT, RIGHT, TOP, WIDTH, Band, Point, counter_chart
-from monitoring.models import Window
-from tests.monitoring.conftest import START, WINDOW, Site
+from monitoring.charts import BASE, LEFT, MARK_WIDTH, RIGHT, TOP, WIDTH, Band, counter_chart
+from monitoring.replay import MOST_WINDOWS, Stretch
+from tests.monitoring.conftest import START, WINDOW
 
 TEN = 10 * WINDOW
+RIGHT_EDGE = WIDTH - RIGHT
 
 
-def points(*counters: int) -> list[Point]:
-    return [
-        Point(START + number * WINDOW, START + (number + 1) * WINDOW, counter)
-        for number, counter in enumerate(counters)
-    ]
+def stretch(begin: int, windows: int, first: int, last: int, verdict: str = "failure") -> Stretch:
+    step = {"failure": 1, "success": -1, "unknown": 0}[verdict]
+    return Stretch(
+        START + begin * WINDOW, START + (begin + windows) * WINDOW, verdict, step, windows, first, last
+    )
 
 
 def test_the_line_is_flat_within_windows_and_steps_at_their_ends() -> None:
-    right = WIDTH - RIGHT
-    middle = round(LEFT + (right - LEFT) / 2, 1)
-    chart = counter_chart(points(0, 1), [], threshold=1, since=START, until=START + 2 * WINDOW)
-    assert (
-        chart.line
-        == f"{LEFT:.1f},{BASE:.1f} {right:.1f},{BASE:.1f} {right:.1f},{TOP:.1f} {right:.1f},{TOP:.1f}"
-    )
-    flat = counter_chart(points(*[1] * 500), [], threshold=1, since=START, until=START + 500 * WINDOW)
+    middle = round(LEFT + (RIGHT_EDGE - LEFT) / 2, 1)
+    parts = [stretch(0, 1, 0, 0, "success"), stretch(1, 1, 1, 1)]
+    chart = counter_chart(parts, [], threshold=1, since=START, until=START + 2 * WINDOW)
+    corners = [(LEFT, BASE), (RIGHT_EDGE, BASE), (RIGHT_EDGE, TOP), (RIGHT_EDGE, TOP)]
+    assert chart.line == " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+    flat = counter_chart([stretch(0, 500, 1, 1)], [], threshold=1, since=START, until=START + 500 * WINDOW)
     assert flat.line.count(",") == 2, "windows at one height are one stretch"
     outage = [(START + WINDOW, None)]
-    assert counter_chart(
-        points(0, 1), outage, threshold=1, since=START, until=START + 2 * WINDOW
-    ).outages == [Band(middle, round(right - middle, 1))]
+    drawn = counter_chart(parts, outage, threshold=1, since=START, until=START + 2 * WINDOW)
+    assert drawn.outages == [Band(middle, round(RIGHT_EDGE - middle, 1))]
+
+
+def test_a_stretch_rises_window_by_window_and_then_stays_at_the_threshold() -> None:
+    chart = counter_chart([stretch(0, 10, 1, 3)], [], threshold=3, since=START, until=START + TEN)
+    heights = [float(corner.split(",")[1]) for corner in chart.line.split()]
+    assert heights == [90 + 20, 90 + 20, 70, 70, TOP, TOP]
+    assert (chart.highest, chart.now) == (3, 3)
 
 
 def test_levels_outages_and_gaps_lie_within_the_drawing() -> None:
     chart = counter_chart(
-        [*points(1, 2, 3), Point(START + 3 * WINDOW, START + TEN, 3, known=False)],
+        [stretch(0, 3, 1, 3), stretch(3, 7, 3, 3, "unknown")],
         [
             (START - TEN, START - WINDOW),
             (START - WINDOW, START + WINDOW),
@@ -55,42 +54,43 @@ def test_levels_outages_and_gaps_lie_within_the_drawing() -> None:
         until=START + TEN,
     )
     assert (chart.opens.y, chart.opens.value, chart.closes.value) == (TOP, 5, 2)
-    assert (chart.highest, chart.now) == (3, 3)
     assert [band.x for band in chart.outages] == [
         LEFT,
-        pytest.approx(LEFT + 0.2 * (WIDTH - LEFT - RIGHT), abs=0.1),
+        pytest.approx(LEFT + 0.2 * (RIGHT_EDGE - LEFT), abs=0.1),
     ]
     assert len(chart.gaps) == 1
-    assert chart.gaps[0].x + chart.gaps[0].width == pytest.approx(WIDTH - RIGHT, abs=0.1)
+    assert chart.gaps[0].x + chart.gaps[0].width == pytest.approx(RIGHT_EDGE, abs=0.1)
 
 
 def test_a_counter_above_a_lowered_threshold_still_fits() -> None:
-    chart = counter_chart(points(10), [], threshold=3, since=START, until=START + TEN)
+    chart = counter_chart([stretch(0, 1, 10, 10)], [], threshold=3, since=START, until=START + TEN)
     assert TOP < chart.opens.y < BASE
 
 
-def test_the_tag_draws_well_formed_svg_with_title_and_summary(site: Site) -> None:
-    render = Template("{% load monitoring_charts %}{% counter_chart monitor %}").render
-    with time_machine.travel(START + 4 * WINDOW, tick=False):
-        assert "begins with the first judged window" in render(Context({"monitor": site.monitor}))
-        for number in range(3):
-            site.attempt(START + number * WINDOW, "host_failure")
-            services.judge_due(START + (number + 1) * WINDOW + timedelta(seconds=1))
-        Window.objects.create(
-            monitor=site.monitor,
-            start=START - WINDOW,
-            end=START,
-            verdict="unknown",
-            step=0,
-            counter=0,
-        )
-        with CaptureQueriesContext(connection) as queries:
-            page = render(Context({"monitor": site.monitor}))
-    assert len(queries) == 2
-    assert "style=" not in page
-    svg = ET.fromstring(page[: page.index("</svg>") + 6])
-    names = [child.tag for child in svg]
-    assert names[:2] == ["title", "desc"]
-    assert "at most 3" in (svg[1].text or "")
-    assert "1 outage in" in (svg[1].text or "")
-    assert [child.get("class") for child in svg if child.tag == "rect"] == ["band grey", "band red"]
+def test_alerts_that_would_overlap_are_one_mark_with_their_number() -> None:
+    alerts = [START, START + timedelta(seconds=1), START + 5 * WINDOW, START + 2 * TEN]
+    silences = [(START - WINDOW, START + WINDOW), (START - TEN, START - WINDOW)]
+    chart = counter_chart(
+        [stretch(0, 10, 0, 0, "success")],
+        [],
+        threshold=3,
+        since=START,
+        until=START + TEN,
+        alerts=alerts,
+        silences=silences,
+    )
+    assert [(mark.number, mark.at) for mark in chart.alerts] == [(2, alerts[1]), (1, alerts[2])]
+    assert chart.alerts[1].x - chart.alerts[0].x >= MARK_WIDTH
+    assert chart.alerted == 3, "one is after the end"
+    assert [band.x for band in chart.silences] == [LEFT]
+
+
+def test_a_month_that_goes_up_and_down_is_drawn_small_and_keeps_its_peak() -> None:
+    parts = [
+        stretch(number, 1, 1 - number % 2, 1 - number % 2, "success" if number % 2 else "failure")
+        for number in range(MOST_WINDOWS)
+    ]
+    parts[9_000] = stretch(9_000, 1, 5, 5)
+    chart = counter_chart(parts, [], threshold=5, since=START, until=START + MOST_WINDOWS * WINDOW)
+    assert len(chart.line) < 30_000
+    assert f",{TOP:.1f}" in chart.line
