@@ -83,13 +83,13 @@ def replay(stretches: Iterable[Stretch], threshold: int) -> list[Replayed]:
     Where windows are missing the monitor was off: as then, the counter begins again and an outage ends.
     """
     outages: list[Replayed] = []
-    counter, is_open = 0, False
+    counter, is_open, recovered = 0, False, True
     since: datetime | None = None
     last: datetime | None = None
     for stretch in stretches:
         if last is not None and stretch.start != last:
             if is_open:
-                outages[-1] = _closed(outages[-1], last)
+                outages[-1], recovered = _closed(outages[-1], last), False
             counter, is_open, since = 0, False, None
         last = stretch.end
         for number in range(1, stretch.windows + 1):
@@ -100,9 +100,9 @@ def replay(stretches: Iterable[Stretch], threshold: int) -> list[Replayed]:
             if opening:
                 is_open = True
                 assert since
-                _open(outages, since, stretch.end_of(number) + rules.GRACE)
+                _open(outages, since, stretch.end_of(number) + rules.GRACE, recovered)
             elif closing:
-                is_open = False
+                is_open, recovered = False, True
                 outages[-1] = _closed(outages[-1], stretch.end_of(number))
             elif counter == before:
                 break  # so it stays to the end of the stretch
@@ -111,9 +111,9 @@ def replay(stretches: Iterable[Stretch], threshold: int) -> list[Replayed]:
     return outages
 
 
-def _open(outages: list[Replayed], since: datetime, at: datetime) -> None:
-    """`at` is when the window was judged: one second after its end."""
-    if outages and rules.is_same_outage(outages[-1].closed_at, at):
+def _open(outages: list[Replayed], since: datetime, at: datetime, recovered: bool) -> None:
+    """`at` is when the window was judged: one second after its end. `recovered`: the last one ended well."""
+    if outages and recovered and rules.is_same_outage(outages[-1].closed_at, at):
         outages[-1] = replace(outages[-1], spans=(*outages[-1].spans, (at, None)))
     else:
         outages.append(Replayed(since, ((at, None),)))
