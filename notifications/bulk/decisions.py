@@ -173,9 +173,11 @@ def _tell_worker(notice_id: int) -> None:
     transaction.on_commit(partial(enqueue, notice_id))
 
 
-def enqueue(notice_id: int) -> None:
-    """Tell a worker at once. When Redis is away the sweep finds the notice."""
+def enqueue(notice_id: int) -> bool:
+    """Tell a worker at once, and whether that was possible. When Redis is away the sweep finds the notice."""
     try:
         django_rq.get_queue("bulk").enqueue("notifications.jobs.send_notice", notice_id, result_ttl=0)
     except RedisError as error:
         logger.warning("notice %s waits for the sweep: %s", notice_id, type(error).__name__)
+        return False
+    return True

@@ -128,6 +128,11 @@ def beat(notice_id: int, now: datetime) -> None:
     Notice.objects.filter(pk=notice_id).update(beat_at=now)
 
 
+def rest(notice_id: int) -> None:
+    """Nobody works at this notice: the next sweep is to go on with it."""
+    Notice.objects.filter(pk=notice_id).update(beat_at=None)
+
+
 def give_up_stuck(now: datetime) -> int:
     """Copies whose sender is gone have perhaps been sent. Returns how many."""
     return NoticeRecipient.objects.stuck(now).update(

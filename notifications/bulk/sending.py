@@ -57,7 +57,8 @@ def sweep(now: datetime) -> int:
     ready = Q(away_until=None) | Q(away_until__lte=now) | Q(away_until__gt=now + rules.AWAY[-1])
     found = list(notices.filter(idle, ready).order_by("beat_at", "pk").values_list("pk", flat=True)[:10])
     for notice_id in found:
-        run(notice_id, now, SLICE_SECONDS / len(found))
+        if run(notice_id, now, SLICE_SECONDS / len(found)) and not enqueue(notice_id):
+            progress.rest(notice_id)
     return len(found)
 
 

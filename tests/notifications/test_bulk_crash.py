@@ -11,11 +11,12 @@ from pathlib import Path
 import django_rq
 import pytest
 from django.utils import timezone
+from redis.exceptions import ConnectionError as RedisIsAway
 
 from accounts.models import Account
 from accounts.services import SCHEDULER
 from notifications import jobs
-from notifications.bulk import decisions, rules, sending
+from notifications.bulk import decisions, progress, rules, sending
 from notifications.bulk.models import Notice
 from tests.notifications.test_bulk import Write, add_person, fates, write
 from tests.support.processes import Process, wait_until
@@ -100,6 +101,29 @@ def test_a_wiped_redis_delays_a_notice_and_loses_nothing(
     queue.connection.flushdb()
     assert jobs.sweep_notices() == 1
     assert fates(notice) == {"sent": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_redis_sweeps_send_it_one_after_the_other(
+    account: Account, write: Write, mail_relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        add_person(account, n)
+    notice = write()
+    decisions.start(account.pk, SCHEDULER, notice.pk)
+    monkeypatch.setattr(progress, "STEP", 2)
+    monkeypatch.setattr(sending, "SLICE_SECONDS", 0.0)  # over before anything is handed over
+    queue = django_rq.get_queue("bulk")
+    monkeypatch.setattr(type(queue), "enqueue", _away)
+    now = timezone.now()
+    assert [sending.sweep(now), sending.sweep(now)] == [1, 1], "at once, not when it counts as abandoned"
+    monkeypatch.setattr(sending, "SLICE_SECONDS", 4.0)
+    sending.sweep(now)
+    assert fates(notice) == {"sent": 3}
+
+
+def _away(*_arguments: object, **_options: object) -> None:
+    raise RedisIsAway
 
 
 @pytest.mark.django_db(transaction=True)
