@@ -163,6 +163,9 @@ evidences = st.builds(
     paused=st.booleans(),
     looked=st.booleans(),
     local_fault=st.sampled_from(["", "", "", "Disk full."]),
+    outbound=st.booleans(),
+    round_trip=st.none() | st.builds(ProbeResult, instants.filter(bool), st.booleans()),
+    under_way=st.booleans(),
 )
 
 
