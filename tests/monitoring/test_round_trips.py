@@ -60,9 +60,9 @@ def test_one_whose_sender_was_killed_says_nothing() -> None:
     assert not killed.is_under_way(SENT + LATENCY + SECOND, LATENCY)
 
 
-def outbound(result: ProbeResult | None = None, under_way: bool = False, **inbound: Any) -> Judgement:
+def outbound(result: ProbeResult | None = None, /, *, under_way: bool = False, **inbound: Any) -> Judgement:
     evidence = {"inbound": bool(inbound), "outbound": True, "round_trip": result, "under_way": under_way}
-    return judge(Evidence(**(evidence | inbound)))  # type: ignore[arg-type]
+    return judge(Evidence(**(evidence | inbound)))
 
 
 def test_the_outbound_check_alone() -> None:
@@ -78,8 +78,8 @@ def test_the_outbound_check_alone() -> None:
 )
 def test_of_both_checks_the_worse_counts_once(result: bool | None, delivered: bool, step: int) -> None:
     found = None if result is None else ProbeResult(START + 90 * SECOND, result)
-    field = "last_success_at" if delivered else "last_failure_at"
-    assert outbound(found, **{field: START}).step == step
+    seen: dict[str, Any] = {"last_success_at" if delivered else "last_failure_at": START}
+    assert outbound(found, **seen).step == step
 
 
 # --- Who can make one ---------------------------------------------------------------------------------------
