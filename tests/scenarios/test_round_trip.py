@@ -66,7 +66,7 @@ def test_a_probe_goes_round_fails_with_the_server_and_goes_round_again(taking: R
 
         first = window()
         assert first
-        assert (first.verdict, first.source, first.step) == ("success", "round_trip", -1)
+        assert (first.verdict, first.source, first.step) == ("success", "round_trip", -1), first.reply
         came = Probe.objects.earliest("window_start")
         assert came.arrived_at
         assert came.reply.startswith("250 2.0.0 Ok: queued as")

@@ -12,6 +12,8 @@ import os
 import pwd
 import re
 import shutil
+import smtplib
+import ssl
 import stat
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import private_postfix
+from tests.support.certificates import server_pem
 from tests.support.processes import Process, Processes, free_port, listens, wait_until
 
 MAIL_USER = "nobody"
@@ -42,12 +45,20 @@ virtual_gid_maps = static:{gid}
 virtual_mailbox_limit = 0
 in_flow_delay = 0
 smtputf8_enable = yes
+transport_maps = texthash:{base}/transports
+smtpd_tls_chain_files = {base}/server.pem
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = private/auth
 # Leave messages as they come.
 local_header_rewrite_clients =
 message_drop_headers =
 """
 
 MASTER_CF = """
+127.0.0.1:{submission} inet n - n - - smtpd
+  -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
+smtp unix - - n - - smtp
 proxywrite unix - - n - 1 proxymap
 virtual unix - n n - - virtual
 """
@@ -134,6 +145,20 @@ class MailServer:
         self._postfix = self._processes.start("postfix", *private_postfix.master(self.base))
         wait_until(lambda: listens(self.port), "Postfix listens")
         wait_until(lambda: listens(self.imap_port), "Dovecot listens")
+        if self.leads_to:
+            wait_until(self._lets_in, "Postfix asks Dovecot who signs in", 30)
+
+    def _lets_in(self) -> bool:
+        """Dovecot begins to check passwords only when somebody comes, which takes a busy machine seconds."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            with smtplib.SMTP("127.0.0.1", self.submission_port, timeout=10) as client:
+                client.starttls(context=context)
+                client.login(self.addresses[0], PASSWORD)
+        except (OSError, smtplib.SMTPException):
+            return False
+        return True
 
     def stop(self) -> None:
         """Stop Postfix as `postfix stop` does: open connections end at once, the queue stays on disk."""
@@ -193,11 +218,16 @@ class MailServer:
         domains = " ".join(sorted({address.rpartition("@")[2] for address in self.addresses}))
         mailboxes = "".join(f"{address} u{number}/\n" for number, address in enumerate(self.addresses))
         (self.base / "mailboxes").write_text(mailboxes)
+        transports = "".join(f"{name} smtp:[127.0.0.1]:{port}\n" for name, port in self.leads_to.items())
+        (self.base / "transports").write_text(transports)
+        (self.base / "server.pem").write_bytes(server_pem())
         (self.base / "dovecot.conf").write_text(DOVECOT_CONF.format(port=self.imap_port, **values))
         for name in ("mail", "run", "state"):
             (self.base / name).mkdir()
         os.chown(self.base / "mail", mail.pw_uid, mail.pw_gid)
-        private_postfix.prepare(self.base, self.port, MAIN_CF.format(domains=domains, **values), MASTER_CF)
+        main = MAIN_CF.format(domains=domains, **values)
+        master = MASTER_CF.format(submission=self.submission_port)
+        private_postfix.prepare(self.base, self.port, main, master)
 
 
 @contextmanager
