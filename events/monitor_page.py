@@ -27,7 +27,7 @@ from monitoring.charts import CounterChart, counter_chart
 from monitoring.models import Monitor, Outage, Window
 from notifications.models import Suspension
 
-WINDOWS, OUTAGES, ROWS = 30, 8, 200
+WINDOWS, OUTAGES, ROWS = 30, 5, 200
 # What the chart shows at choice, in windows: of the usual ones a day, a week, and 30 days.
 RANGES = (720, 5_040, replay.MOST_WINDOWS)
 AROUND = 30
@@ -53,13 +53,19 @@ def monitor(request: ConsoleRequest, pk: int) -> HttpResponse:
     outages, older_outages = _outages(request, found)
     windows, older_windows = _windows(request, found, until if looked_at else None)
     shown = month if inside else history.stretches(found, since, until)
-    chart = _chart(found, shown, since, until)
+    of_chart = list(
+        found.outages.filter(Q(closed_at=None) | Q(closed_at__gt=since), opened_at__lt=until).order_by(
+            "opened_at"
+        )
+    )
+    chart = _chart(found, shown, of_chart, since, until)
     return render(
         request,
         "monitoring/detail.html",
         {
             "monitor": found,
             "chart": chart if chart.line else None,
+            "flapping_since": next((one.flapping_since for one in of_chart if one.flapping_since), None),
             "rows": [one for one in shown if one.end > since and one.start < until][: -ROWS - 1 : -1],
             "ranges": [_choice(found, number, chosen) for number in RANGES],
             "looked_at": looked_at,
@@ -137,26 +143,25 @@ def _windows(
 
 
 def _chart(
-    monitor: Monitor, stretches: Sequence[replay.Stretch], since: datetime, until: datetime
+    monitor: Monitor,
+    stretches: Sequence[replay.Stretch],
+    outages: Sequence[Outage],
+    since: datetime,
+    until: datetime,
 ) -> CounterChart:
-    outages = list(
-        monitor.outages.filter(Q(closed_at=None) | Q(closed_at__gt=since), opened_at__lt=until)
-        .order_by("opened_at")
-        .values_list("pk", "opened_at", "closed_at")
-    )
     alerts = AuditEntry.objects.filter(
         account_id=monitor.account_id,
-        subject__in=[f"outage:{pk}" for pk, _opened, _closed in outages],
+        subject__in=[f"outage:{one.pk}" for one in outages],
         action__in=("alert.decided", "alert.escalated"),
     )
     # Only what silenced one of these outages: a suspension covers those that were open when it was made.
-    first = min((opened for _pk, opened, _closed in outages), default=until)
+    first = min((one.opened_at for one in outages), default=until)
     silences = Suspension.objects.filter(
         account_id=monitor.account_id, until__gt=since, made_at__lt=until, made_at__gte=first
     )
     return counter_chart(
         stretches,
-        [(opened, closed) for _pk, opened, closed in outages],
+        [(one.opened_at, one.closed_at) for one in outages],
         threshold=monitor.threshold,
         since=since,
         until=until,

@@ -152,9 +152,10 @@ def _levels(stretch: Stretch) -> Iterator[tuple[datetime, datetime, int]]:
     """The counter after each window while it moves, then until the end of the stretch."""
     towards = 1 if stretch.last > stretch.first else -1
     moves = min(abs(stretch.last - stretch.first), stretch.windows - 1)
-    for number in range(moves):
+    for number in range(moves + 1):
         yield stretch.end_of(number), stretch.end_of(number + 1), stretch.first + towards * number
-    yield stretch.end_of(moves), stretch.end, stretch.last
+    if stretch.windows > moves + 1:
+        yield stretch.end_of(moves + 1), stretch.end, stretch.last
 
 
 def _thinned(spans: list[tuple[float, float, float]]) -> Iterable[tuple[float, float, float]]:

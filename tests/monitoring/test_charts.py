@@ -41,6 +41,14 @@ def test_a_stretch_rises_window_by_window_and_then_stays_at_the_threshold() -> N
     assert (chart.highest, chart.now) == (3, 3)
 
 
+def test_after_an_outage_the_line_lies_at_the_bottom() -> None:
+    parts = [stretch(0, 3, 1, 3), stretch(3, 97, 2, 0, "success")]
+    chart = counter_chart(parts, [], threshold=3, since=START, until=START + 100 * WINDOW)
+    low = [corner for corner in chart.line.split() if corner.endswith(f",{BASE:.1f}")]
+    assert float(low[0].split(",")[0]) == pytest.approx(LEFT + 0.06 * (RIGHT_EDGE - LEFT), abs=0.1)
+    assert len(low) == 2, "down at the end of the sixth window, and there it stays"
+
+
 def test_levels_outages_and_gaps_lie_within_the_drawing() -> None:
     chart = counter_chart(
         [stretch(0, 3, 1, 3), stretch(3, 7, 3, 3, "unknown")],
