@@ -130,7 +130,9 @@ def counter_chart(
         left=LEFT,
         top=TOP,
         base=BASE,
-        line=" ".join(_steps(_thinned([(x(a), x(b), y(at)) for s in shown for a, b, at in _levels(s)]))),
+        line=" ".join(
+            _steps(_thinned([(x(a), x(b), y(at)) for s in shown for a, b, at in _levels(s) if b > since]))
+        ),
         opens=Level(y(threshold), threshold),
         closes=Level(y(threshold // 2), threshold // 2),
         outages=bands(outages),
