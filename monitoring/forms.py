@@ -188,7 +188,15 @@ class MonitorForm(AccountForm[Monitor]):
             if self.cleaned_data.get("outbound_password"):
                 self.instance.outbound_sealed_password = encrypt(self.cleaned_data["outbound_password"])
             ensure_sinks([self.instance])
-        return super().save(commit)
+        if self.instance._state.adding:
+            return super().save(commit)
+        # Windows are judged meanwhile: what they move would be put back, and they would be judged again.
+        moved = {"id", "counter", "judged_until"}
+        super().save(commit=False).save(
+            update_fields=[one.name for one in Monitor._meta.concrete_fields if one.name not in moved]
+        )
+        self.save_m2m()
+        return self.instance
 
 
 class ThresholdForm(AccountForm[Monitor]):

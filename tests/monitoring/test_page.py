@@ -9,12 +9,14 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry, Contact, Membership
 from accounts.services import SCHEDULER, decision
 from monitoring import rules
+from monitoring.forms import MonitorForm, ThresholdForm
 from monitoring.models import Monitor, Outage, Window
 from notifications.models import Suspension
 from tests.monitoring.conftest import START, WINDOW, Site
@@ -111,6 +113,18 @@ def test_the_button_keeps_what_was_judged_meanwhile(site: Site, administrator: C
         assert "a number from 1 to 60" in answer.content.decode()
     assert site.fresh().threshold == 3
     assert AuditEntry.objects.count() == 0
+    whole = {"description": "Mail server", "time_zone": "UTC", "active": "on", "sensitivity": "10"}
+    whole["route"] = str(site.route.pk)
+    for form in (
+        ThresholdForm(site.account, {"threshold": "10"}, instance=Monitor.objects.get()),
+        MonitorForm(site.account, whole, instance=Monitor.objects.get()),
+    ):
+        assert form.is_valid(), form.errors
+        later = Monitor.objects.get().judged_until + WINDOW  # type: ignore[operator]
+        Monitor.objects.update(counter=F("counter") + 1, judged_until=later)
+        form.save()
+        assert site.fresh().judged_until == later
+    assert (site.fresh().counter, site.fresh().threshold) == (2, 10)
 
 
 def test_support_reads_everything_and_changes_nothing(site: Site) -> None:
