@@ -124,6 +124,7 @@ class _Session:
         self.plan, self.host, self.tls, self.stage = plan, host, tls, "connect"
         self.implicit = host.tls.startswith("implicit")
         self.seconds = seconds
+        self._transports: list[asyncio.BaseTransport | None] = []  # the client forgets what broke off
         self.talking = False  # it answered to the end, so a goodbye is due
         self.client = aiosmtplib.SMTP(
             hostname=host.hostname,
@@ -182,6 +183,7 @@ class _Session:
 
     async def _greet(self) -> None:
         self.stage = "ehlo"
+        self._transports.append(self.client.transport)
         try:
             await self.client.ehlo()
         except aiosmtplib.SMTPHeloError as error:
@@ -219,10 +221,11 @@ class _Session:
         except (aiosmtplib.SMTPException, OSError):
             pass  # the answer is known; how it says goodbye does not matter
         finally:
-            transport = self.client.transport
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()  # TLS would wait for the other side's goodbye
+            for transport in (*self._transports, self.client.transport):
+                if isinstance(transport, asyncio.WriteTransport):
+                    transport.abort()  # TLS would wait for the other side's goodbye
             self.client.close()
+            await asyncio.sleep(0)  # the loop closes sockets in its next round, which may be its last
 
 
 @cache  # loading the system's certificates takes 20 ms
