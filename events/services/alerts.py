@@ -94,7 +94,7 @@ def _steps(account_id: int, now: datetime) -> list[_Step]:
             begun = known.get(contact.pk)
             since = outage.opened_at
             if begun is None or not begun.slot:
-                from_at = turns.told_from(outage, contact, contacts, wait)
+                from_at = turns.told_from(outage, contact, contacts, wait, now)
                 if from_at is None or from_at > now:
                     continue
                 since = from_at

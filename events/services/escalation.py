@@ -84,12 +84,15 @@ class Turns:
         return self._steps.get((monitor_id, contact.pk), 1)
 
     def told_from(
-        self, outage: Outage, contact: Contact, contacts: Iterable[Contact], wait: timedelta
+        self, outage: Outage, contact: Contact, contacts: Iterable[Contact], wait: timedelta, now: datetime
     ) -> datetime | None:
-        """From when on a contact is told of an outage that these contacts are told of, or None."""
+        """From when on a contact is told of an outage that these contacts are told of, or None.
+
+        One that opened in the future, by a clock that has been put back since, opened now.
+        """
         reachable = [self.step(outage.monitor_id, one) for one in contacts if one.pk in self._reachable]
         ranked = rules.rank(self.step(outage.monitor_id, contact), reachable)
-        return rules.told_from(outage.opened_at, ranked, wait, outage.pk in self.seen)
+        return rules.told_from(min(outage.opened_at, now), ranked, wait, outage.pk in self.seen)
 
 
 def steps_of(monitors: Collection[int]) -> dict[tuple[int, int], int]:
