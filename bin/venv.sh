@@ -1,6 +1,9 @@
 # Sourced by bin/up and bin/test: finds a Python, makes .venv, installs a locked requirements file once.
 # shellcheck shell=sh
 
+# A dozen processes start from the same code: what one has compiled serves the others, and the next start.
+unset PYTHONDONTWRITEBYTECODE
+
 fail() {
     printf '%s\n' "$*" >&2
     exit 1
