@@ -80,7 +80,11 @@ BY_THEMSELVES = ("tests/faults/", "tests/scenarios/", "tests/test_servers.py")  
 # what is tested there. Everything about concurrency, constraints, crashes, services and queries stays.
 ON_SQLITE_ONLY = (
     "tests/browser/",  # what a browser does with pages; Django's test client reads them on both databases
-    "tests/site/test_up.py",  # the supervisor; the scenario and the kills run it on PostgreSQL
+    "tests/site/test_up.py",  # the supervisor; the scenario runs it on PostgreSQL
+    "tests/faults/test_kill.py",  # each process once; on PostgreSQL the random kills
+    "tests/faults/test_full_disk.py",  # on PostgreSQL with FAULTS=long: it takes the server as well
+    "tests/scenarios/test_round_trip.py",
+    "tests/notifications/test_bad_providers.py",
     # What is said to mail servers, and how their oddities are borne
     "tests/faults/test_odd_servers.py",
     "tests/delivery/test_courier_drain.py",
@@ -89,6 +93,9 @@ ON_SQLITE_ONLY = (
     "tests/delivery/test_gateway_refusals.py",
     "tests/delivery/test_gateway_tls.py",
 )
+
+ON_POSTGRES_ONLY = ("tests/faults/test_random_kills.py",)
+LONG_FAULTS = os.environ.get("FAULTS") == "long"  # then everything runs on both
 
 # Begun first, so that no long file is left alone at the end: mostly they wait for processes.
 LONG = (
@@ -104,18 +111,23 @@ LONG = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long files first; on PostgreSQL only what may differ there."""
+    """Long files first; on each database only what the other does not show as well."""
     items.sort(key=lambda item: next((n for n, path in enumerate(LONG) if item.nodeid.startswith(path)), 99))
-    if os.environ.get("TEST_DATABASE") != "postgres":
-        return
-    once = [item for item in items if not _may_differ(item)]
-    config.hook.pytest_deselected(items=once)
-    items[:] = [item for item in items if _may_differ(item)]
+    elsewhere = [item for item in items if _runs_elsewhere(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if not _runs_elsewhere(item)]
+
+
+def _runs_elsewhere(item: pytest.Item) -> bool:
+    """Whether the other database's run shows the same."""
+    if os.environ.get("TEST_DATABASE") == "postgres":
+        return not _may_differ(item)
+    return not LONG_FAULTS and item.nodeid.startswith(ON_POSTGRES_ONLY)
 
 
 def _may_differ(item: pytest.Item) -> bool:
     """Whether it uses a database at all, and shows anything about it."""
-    if item.nodeid.startswith(ON_SQLITE_ONLY):
+    if not LONG_FAULTS and item.nodeid.startswith(ON_SQLITE_ONLY):
         return False
     fixtures = set(getattr(item, "fixturenames", ()))
     marked = item.get_closest_marker("django_db") is not None

@@ -93,8 +93,9 @@ def test_a_worker_that_is_killed_leaves_what_it_had_found(
     address = f"/settings/routes/{hop.route_id}/test/"
     result = administrator.post(address, {"recipient": "anna@acme.example"}).headers["Location"]
     with Processes(tmp_path, DATABASE_URL=database_url) as processes:
-        worker = processes.manage("worker", "rqworker", route_tests.QUEUE)
-        server.wait_until(lambda: any(one.startswith("EHLO") for one in server.commands), 20, "EHLO")
+        run = f"from delivery.routetest.jobs import run; run({RouteTest.objects.get().pk}, 0)"
+        worker = processes.manage("worker", "shell", "-v", "0", "-c", run)
+        server.wait_until(lambda: any(one.startswith("EHLO") for one in server.commands), 30, "EHLO")
         wait_until(lambda: len(RouteTest.objects.get().steps) == 3, "three steps written")
         worker.kill()
     page = page_of(administrator, result)

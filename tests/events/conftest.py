@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Account, Contact
 from delivery.models import Message, NextHop, Recipient, Route
 from monitoring.models import Monitor, Outage
+from tests.events.phone import Phone
 
 NIGHT = datetime(2026, 3, 1, 3, 12, tzinfo=UTC)
 """In New York that is 22:12 the evening before, in Berlin 04:12."""
@@ -68,3 +71,17 @@ def mail_waits(world: World, number: int, since: datetime) -> NextHop:
 @pytest.fixture
 def world(db: None) -> World:
     return make_world()
+
+
+@pytest.fixture
+def night(world: World) -> Iterator[time_machine.Traveller]:
+    """The clock stands at NIGHT."""
+    with time_machine.travel(NIGHT, tick=False) as clock:
+        yield clock
+
+
+@pytest.fixture
+def phone(world: World, night: time_machine.Traveller) -> Phone:
+    """Maria's, while the mail server is down."""
+    world.fails(NIGHT)
+    return Phone(world.maria)

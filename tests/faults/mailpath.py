@@ -114,7 +114,8 @@ def the_books_balance(
     assert balance.accepted == balance.delivered == Recipient.objects.count()
     # Stored twice: only what its client had to send twice, for want of an answer.
     stored = Counter(Message.objects.values_list("message_id", flat=True))
-    assert set(arrived) == set(stored)
+    odd = {name: (arrived[name], stored[name]) for name in set(arrived) ^ set(stored)}
+    assert not odd, f"neither lost nor sent by anybody (arrived, stored): {odd}"
     assert all(count <= senders.tries[message_id] for message_id, count in stored.items())
     # Sent twice: only what was in flight at a kill, once more for each.
     repeats = arrived - stored
