@@ -228,19 +228,18 @@ def test_what_the_guard_remembers_is_bounded() -> None:
 def test_checking_a_password_holds_up_nobody(server: RunningGateway, settings: object, made: Account) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]  # type: ignore[attr-defined]
     user(made, "slow@one.example")
-    slowest = 0.0
+    answered = 0
     with Sender(server, signed_in=False) as client, Client(server.port) as other:
         done: list[str] = []
         thread = threading.Thread(target=lambda: done.append(client.sign_in("slow@one.example")))
         thread.start()
         while thread.is_alive():
-            began = time.monotonic()
             other.ask("NOOP")
-            slowest = max(slowest, time.monotonic() - began)
+            answered += 1
             thread.join(0.002)
         thread.join()
     assert done[0].startswith("235")
-    assert slowest < 0.2
+    assert answered > 5, "a loop that checks the password itself answers one or two meanwhile"
 
 
 # --- From the account's own networks ------------------------------------------------------------------
