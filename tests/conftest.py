@@ -84,11 +84,14 @@ ON_SQLITE_ONLY = (
     "tests/faults/test_kill.py",  # each process once; on PostgreSQL the random kills
     "tests/faults/test_full_disk.py",  # on PostgreSQL with FAULTS=long: it takes the server as well
     "tests/scenarios/test_round_trip.py",
+    "tests/events/test_a_day.py",  # Redis, wiped or away, and the clock
     "tests/notifications/test_bad_providers.py",
     # What is said to mail servers, and how their oddities are borne
     "tests/faults/test_odd_servers.py",
     "tests/delivery/test_courier_drain.py",
+    "tests/delivery/test_courier_groups.py",
     "tests/delivery/test_courier_tls.py",
+    "tests/delivery/test_gateway_authentic.py",
     "tests/delivery/test_gateway_data.py",
     "tests/delivery/test_gateway_refusals.py",
     "tests/delivery/test_gateway_tls.py",

@@ -72,6 +72,7 @@ class Dialogue:
         self.addresses: list[Address] = []
         self.socket: socket.socket | None = None
         self.smtp: aiosmtplib.SMTP | None = None
+        self._transports: list[asyncio.BaseTransport | None] = []  # the client forgets what broke off
         self.connection: Connection | None = None  # takes over for the message
         self.deaf = False  # it did not answer the last time
 
@@ -117,6 +118,10 @@ class Dialogue:
             self.smtp.close()
         if self.socket:
             self.socket.close()
+        for transport in self._transports:
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()  # TLS would wait for the other side's goodbye
+        await asyncio.sleep(0)  # the loop closes sockets in its next round, which may be its last
 
     # --- the steps ---------------------------------------------------------------------------------------
 
@@ -139,6 +144,7 @@ class Dialogue:
     async def _banner(self) -> Finding:
         assert self.socket
         self.smtp, banner = await greeted(self.socket, self.plan.our_name)
+        self._transports.append(self.smtp.transport)
         self.socket = None
         return answered(Stage.BANNER, *banner)
 
@@ -192,6 +198,7 @@ class Dialogue:
             self.smtp.close()
         connected, _address, _failed = await connect(self.addresses, self.deadline)
         self.smtp, _banner = await greeted(connected, self.plan.our_name)
+        self._transports.append(self.smtp.transport)
         await greet(self.smtp)
 
     async def _in_the_clear(self, found: Finding) -> Finding:
