@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
 from pytest_django import Settings
 
 from accounts.models import Account, Contact
@@ -82,3 +85,25 @@ def put(
         notification = services.notify(made, contact, kind, FACTS | facts, key)
     assert notification is not None
     return notification
+
+
+@contextmanager
+def in_flight(notification: Notification, provider: SmsProvider) -> Iterator[None]:
+    """The provider has the alert and does not answer yet; afterwards it does, and the sender has ended."""
+    provider.hang(answer=True)
+
+    def send() -> None:
+        try:
+            services.send(notification.pk, NOW)
+        finally:
+            connection.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        assert provider.got.wait(10)
+        yield
+    finally:
+        provider.recover()
+        sender.join(30)
+    notification.refresh_from_db()

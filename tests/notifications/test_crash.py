@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from notifications import services
 from notifications.models import Notification
 from notifications.reads import attempts_of
 from notifications.rules import STUCK_AFTER
-from tests.notifications.conftest import NOW, AddPoint, put
+from tests.notifications.conftest import NOW, AddPoint, in_flight, put
 from tests.support.processes import Process
 from tests.support.relay import Relay
 from tests.support.sms_provider import SmsProvider
@@ -113,25 +112,12 @@ def test_a_lost_database_connection_does_not_lose_the_result(
         pytest.skip("SQLite has no connection that could be lost")
     add_point("sms", "+4915123456789")
     notification = put(contact)
-    provider.hang(answer=True)
-
-    def send() -> None:
-        try:
-            services.send(notification.pk, NOW)
-        finally:
-            connection.close()
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    assert provider.got.wait(10)
-    with connection.cursor() as cursor:
+    with in_flight(notification, provider), connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert cursor.fetchone()[0] >= 1
-    provider.recover()
-    sender.join(30)
     assert states(notification) == [("sms", "sent", False)]
     notification.refresh_from_db()
     assert notification.state == "sent"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
@@ -16,7 +14,7 @@ from accounts.models import AuditEntry, Contact
 from notifications import services
 from notifications.models import Attempt, ContactPoint, Notification
 from notifications.reads import attempts_of
-from tests.notifications.conftest import NOW, AddPoint, put
+from tests.notifications.conftest import NOW, AddPoint, in_flight, put
 from tests.support.relay import Relay
 from tests.support.sms_provider import SmsProvider, signature
 
@@ -150,20 +148,8 @@ def test_a_receipt_may_overtake_the_answer(
     add_point("sms", PHONE)
     add_point("email", MAIL)
     notification = put(contact)
-    api.hang(answer=True)
-
-    def send() -> None:
-        try:
-            services.send(notification.pk, NOW)
-        finally:
-            connection.close()
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    assert api.got.wait(10)
-    assert tell(status).status_code == 204
-    api.recover()
-    sender.join(30)
+    with in_flight(notification, api):
+        assert tell(status).status_code == 204
     notification.refresh_from_db()
     assert notification.state == then
     expected = [("sms", "delivered")] if then == "delivered" else [("sms", "temporary"), ("email", "sent")]
@@ -179,20 +165,8 @@ def test_a_receipt_between_two_points_keeps_neither_from_being_used(
     add_point("sms", PHONE)
     add_point("email", MAIL)
     notification = put(contact)
-    api.hang(answer=True)
-
-    def send() -> None:
-        try:
-            services.send(notification.pk, NOW)
-        finally:
-            connection.close()
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    assert api.got.wait(10)
-    assert tell("delivered").status_code == 204
-    api.recover()
-    sender.join(30)
+    with in_flight(notification, api):
+        assert tell("delivered").status_code == 204
     notification.refresh_from_db()
     assert states(notification) == [("sms", "delivered"), ("email", "sent")]
     assert notification.state == "delivered"

@@ -14,7 +14,7 @@ from events import tokens
 from events.models import ManageLink
 from notifications.kinds import KINDS
 from notifications.models import MessageTemplate
-from tests.site.pages import NOW, World, make_user, make_world
+from tests.site.pages import NOW, World, make_user, make_world, signed_in
 
 pytestmark = pytest.mark.django_db
 PAGE = "/settings/texts/outage/en/"
@@ -34,9 +34,7 @@ def world() -> World:
 
 @pytest.fixture
 def administrator(world: World) -> Client:
-    client = Client()
-    client.force_login(make_user("maria", world.account, Membership.Role.ADMINISTRATOR))
-    return client
+    return signed_in(world, name="maria")
 
 
 def shown(page: str) -> str:

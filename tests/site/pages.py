@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from django.test import Client
+
 from accounts.models import Account, Contact, Group, MailDomain, Membership, Person, User
 from accounts.services import Actor, decision
 from delivery.models import (
@@ -159,6 +161,13 @@ def make_user(
     if account and role:
         Membership.objects.create(user=user, account=account, role=role)
     return user
+
+
+def signed_in(world: World, role: Membership.Role = Membership.Role.ADMINISTRATOR, name: str = "") -> Client:
+    """The browser of somebody with that role in the account."""
+    client = Client()
+    client.force_login(make_user(name or f"{role}-{world.account.slug}", world.account, role))
+    return client
 
 
 def make_world(slug: str, *, rows: int = 1, demo: bool = True) -> World:

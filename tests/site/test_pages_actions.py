@@ -15,7 +15,7 @@ from delivery.models import Message, Pause, Recipient, Route
 from events.models import AlertSettings, ContinuityEvent
 from monitoring.models import Monitor
 from notifications.models import ContactPoint, Suspension
-from tests.site.pages import NOW, World, make_user, make_world
+from tests.site.pages import NOW, World, make_user, make_world, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -33,9 +33,7 @@ def world() -> World:
 
 @pytest.fixture
 def administrator(world: World) -> Client:
-    client = Client()
-    client.force_login(make_user("maria", world.account, Membership.Role.ADMINISTRATOR))
-    return client
+    return signed_in(world, name="maria")
 
 
 def told(client: Client, address: str, data: dict[str, object] | None = None) -> str:

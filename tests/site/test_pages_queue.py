@@ -13,7 +13,7 @@ from accounts.models import AuditEntry, Membership
 from delivery.models import BulkAction, MessageContent, NextHop, Recipient
 from delivery.reads import search
 from delivery.services import queue_actions, queue_steps
-from tests.site.pages import NOW, SECRET, World, make_user, make_world
+from tests.site.pages import NOW, SECRET, World, make_world, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -32,12 +32,6 @@ def world() -> World:
 @pytest.fixture
 def maria(world: World) -> Client:
     return signed_in(world, Membership.Role.ADMINISTRATOR)
-
-
-def signed_in(world: World, role: Membership.Role) -> Client:
-    client = Client()
-    client.force_login(make_user(f"{role}-{world.account.slug}", world.account, role))
-    return client
 
 
 def ids(world: World) -> list[int]:

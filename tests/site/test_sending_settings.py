@@ -8,7 +8,7 @@ from django.test import Client
 
 from accounts.models import AuditEntry, Membership
 from delivery.models import DeliverySettings, Route, SubmissionUser
-from tests.site.pages import World, make_user, make_world
+from tests.site.pages import World, make_user, make_world, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -22,9 +22,7 @@ def world() -> World:
 
 @pytest.fixture
 def administrator(world: World) -> Client:
-    client = Client()
-    client.force_login(make_user("maria", world.account, Membership.Role.ADMINISTRATOR))
-    return client
+    return signed_in(world, name="maria")
 
 
 def told(client: Client, part: str, **data: object) -> str:
