@@ -84,7 +84,6 @@ def test_several_at_once_tell_each_person_once(
         for process in processes:
             process.kill()
     assert set(copies(mail_relay).values()) == {1}
-    assert len(set(notice.recipients.values_list("claim", flat=True))) >= 1
 
 
 @pytest.mark.django_db(transaction=True)
