@@ -156,11 +156,18 @@ class Probe(models.Model):
 
     Inbound: of a route without traffic, up to RCPT. Outbound: a message handed in at the mail server, which
     has made its round when it arrives at the gateway; `ok` then says that the mail server took it.
+    The same as a test that somebody asked for belongs to no window: nothing is judged by it. Its
+    `window_start` is when it was asked for, in whole seconds, and it waits for a worker without a `claim`.
     """
 
     class Kind(models.TextChoices):
         INBOUND = "inbound", _("Inbound")
         OUTBOUND = "outbound", _("Outbound round trip")
+        TEST_INBOUND = "test-in", _("Inbound check")
+        TEST_OUTBOUND = "test-out", _("Outbound check")
+
+    TESTS = (Kind.TEST_INBOUND, Kind.TEST_OUTBOUND)
+    ROUND_TRIPS = (Kind.OUTBOUND, Kind.TEST_OUTBOUND)
 
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.INBOUND)
     monitor = models.ForeignKey(Monitor, models.CASCADE, related_name="probes")

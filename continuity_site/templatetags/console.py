@@ -223,6 +223,7 @@ DECISIONS = {
     "recipients.imported": _lazy("Recipients imported"),
     "recipients.removed": _lazy("Recipients removed"),
     "route.tested": _lazy("Route tested"),
+    "monitor.tested": _lazy("Monitor tested"),
     "notice.written": _lazy("Notice written"),
     "notice.discarded": _lazy("Draft of a notice deleted"),
     "notice.started": _lazy("Notice sent to people"),

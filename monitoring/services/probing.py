@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -35,7 +35,11 @@ def probe_due(now: datetime, meanwhile: Callable[[], object] | None = None) -> i
     Returns how many probes were made: all at the same time, within a minute altogether. While they are
     under way `meanwhile` is called every second. Twice at once does no harm: each window is claimed once.
     """
-    plans = claim(now) + roundtrips.claim(now)
+    return make(claim(now) + roundtrips.claim(now), now, meanwhile)
+
+
+def make(plans: Sequence[Plan], now: datetime, meanwhile: Callable[[], object] | None = None) -> int:
+    """Make these probes, and write each down as it ends. Returns how many they are."""
     if not plans:
         return 0
     began = time.monotonic()
@@ -75,9 +79,7 @@ def _as_they_come(
 def claim(now: datetime) -> list[Plan]:
     """Write the rows of the probes that are due, and plan those that nobody else wrote first."""
     idle = _idle(_half_over(now), now)
-    hosts: dict[int, list[Host]] = {}
-    for host in RouteHost.objects.filter(route_id__in={monitor.route_id for monitor, _start in idle}):
-        hosts.setdefault(host.route_id, []).append(host_of(host))
+    hosts = _hosts(monitor for monitor, _start in idle)
     idle = [(monitor, start) for monitor, start in idle if monitor.route_id in hosts]
     if not idle:
         return []
@@ -86,7 +88,22 @@ def claim(now: datetime) -> list[Plan]:
         [Probe(monitor=monitor, window_start=start, started_at=now, claim=claim) for monitor, start in idle],
         ignore_conflicts=True,
     )
-    recipients = dict(_recipients(monitor.account_id for monitor, _start in idle))
+    return plans(list(Probe.objects.filter(claim=claim, started_at=now).select_related("monitor")), hosts)
+
+
+def _hosts(monitors: Iterable[Monitor]) -> dict[int, list[Host]]:
+    """The hosts of each route, in order of preference."""
+    hosts: dict[int, list[Host]] = {}
+    for host in RouteHost.objects.filter(route_id__in={monitor.route_id for monitor in monitors}):
+        hosts.setdefault(host.route_id, []).append(host_of(host))
+    return hosts
+
+
+def plans(probes: Sequence[Probe], hosts: dict[int, list[Host]] | None = None) -> list[Plan]:
+    """How these probes of routes are made; `hosts` of the routes, unless they are to be read."""
+    if hosts is None:
+        hosts = _hosts(probe.monitor for probe in probes)
+    recipients = dict(_recipients(probe.monitor.account_id for probe in probes))
     suspect = set(
         NextHop.objects.filter(route_id__in=hosts, state=NextHop.State.SUSPECT).values_list(
             "route", flat=True
@@ -101,7 +118,7 @@ def claim(now: datetime) -> list[Plan]:
             our_name=settings.GATEWAY_NAME,
             strict=probe.monitor.route_id in suspect,
         )
-        for probe in Probe.objects.filter(claim=claim, started_at=now).select_related("monitor")
+        for probe in probes
     ]
 
 

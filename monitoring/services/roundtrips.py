@@ -112,7 +112,7 @@ def read_arrivals() -> int:
         return 0
     came = _came(mail)
     waiting = Probe.objects.filter(
-        kind=Probe.Kind.OUTBOUND,
+        kind__in=Probe.ROUND_TRIPS,
         monitor__in={monitor for _sink, (monitor, _start, _nonce) in came},
         window_start__in={start for _sink, (_monitor, start, _nonce) in came},
         arrived_at=None,
