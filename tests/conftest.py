@@ -54,9 +54,13 @@ def quick_flush() -> None:
         with connection.cursor() as cursor:
             if connection.vendor == "sqlite":
                 with connection.constraint_checks_disabled(), transaction.atomic():
-                    for delete in deletes:
-                        cursor.execute(delete)
-            else:  # without looking for what refers to the rows
+                    # Audit rows are not deleted while their triggers are there.
+                    cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+                    triggers = cursor.fetchall()
+                    deletes = [f"DROP TRIGGER {name}" for name, _ in triggers] + deletes
+                    for statement in deletes + [sql for _, sql in triggers]:
+                        cursor.execute(statement)
+            else:  # without looking for what refers to the rows, and without triggers
                 roles = ["SET session_replication_role = replica", "SET session_replication_role = DEFAULT"]
                 cursor.execute("; ".join([roles[0], *deletes, roles[1]]))
 

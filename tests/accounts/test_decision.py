@@ -9,8 +9,9 @@ from itertools import pairwise
 import pytest
 from django.db import connection
 
+from accounts.audit import entry_hash
 from accounts.models import Account, AuditEntry, Contact, Membership, User
-from accounts.services import SCHEDULER, Actor, AlreadyDone, Refused, decision, entry_hash
+from accounts.services import SCHEDULER, Actor, AlreadyDone, Refused, decision
 
 pytestmark = pytest.mark.django_db
 
