@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils import formats
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext
+from django.utils.translation import gettext_noop, ngettext, pgettext
 
 
 def moment(instant: datetime, zone: ZoneInfo, now: datetime) -> str:
@@ -41,3 +41,14 @@ def duration(length: timedelta) -> str:
     if minutes and not days:
         parts.append(_("%d min") % minutes)
     return " ".join(parts[:2])
+
+
+TODO = {
+    "definitions": gettext_noop("end the event definitions that hold mail clients"),
+    "deliveries": gettext_noop("resume inbound deliveries"),
+    "route": gettext_noop("test the delivery route"),
+    "queue": gettext_noop("see the queue through"),
+    "users": gettext_noop("tell the users that it is over"),
+    "calls": gettext_noop("settle the support calls"),
+}
+"""The items of a checklist in a reminder; translated for each reader while it is written."""

@@ -25,7 +25,7 @@ def facts_of(notification: Notification, link: str, now: datetime) -> Facts:
     """Every variable of every kind; empty where the notification does not say it."""
     known = {"account": notification.account.name} | notification.context
     times = {name: _moment(known.get(name)) for name in (*TIMES, "oldest", "mode_until")}
-    facts = dict.fromkeys(("monitor", "who", "route"), "")
+    facts = dict.fromkeys(("monitor", "who", "route", "event"), "")
     facts |= {name: _one_line(value) for name, value in known.items() if isinstance(value, str | int)}
     facts |= {name: _short(moment, now) if (moment := times[name]) else "" for name in TIMES}
     facts["name"] = _one_line(notification.contact.name)
@@ -37,6 +37,7 @@ def facts_of(notification: Notification, link: str, now: datetime) -> Facts:
     facts |= _waiting(_count(known.get("queued")), times["oldest"], now)
     facts |= _mode(times["mode_until"], now)
     facts |= _about(_count(known.get("number")), _count(known.get("left")))
+    facts["todo"] = ", ".join(_(str(one)) for one in known.get("todo") or ())
     # Put in once, so that a name with braces in it stays a name.
     facts["sentence"] = placeholders.filled(_(str(known.get("what") or " ")).strip(), facts)
     return facts
@@ -111,6 +112,7 @@ def _about(number: int, left: int) -> Facts:
     return {
         "number": str(number),
         "messages": ngettext("%d message", "%d messages", number) % number,
+        "steps": ngettext("%d item is open", "%d items are open", number) % number,
         "left": refused % left if left else _("Nothing of it is left here. New mail goes straight through."),
         "left_short": _("%d tried again later.") % left if left else "",
     }

@@ -41,6 +41,9 @@ VARIABLES: dict[str, StrOrPromise] = {
     "route": _("the route's name"),
     "left": _("what is left of it, as a sentence"),
     "left_short": _("the same for an SMS, empty when nothing is"),
+    "event": _("the continuity event's title"),
+    "todo": _("what is still to be done, separated by commas"),
+    "steps": _("how many items of the checklist are open, in words"),
     "code": _("the six digits that verify a contact point"),
 }
 
@@ -118,6 +121,12 @@ KINDS: dict[str, Kind] = {
         _("When the disk will be full within a day while deliveries are paused."),
         ("at", *_QUEUE),
     ),
+    "checklist": Kind(
+        _("Checklist reminder"),
+        _("Once a day while something of the checklist after an event is still to be done."),
+        ("event", "since", "steps", "todo"),
+        needs_link=False,
+    ),
     codes.CODE: Kind(
         _("Verification code"),
         _("To one contact point, before anything else is sent there."),
@@ -153,5 +162,7 @@ def sample(now: datetime) -> dict[str, Any]:
         "number": 312,
         "left": 4,
         "route": "Exchange",
+        "event": "Exchange",
+        "todo": ["resume inbound deliveries", "test the delivery route"],
         "code": "402817",
     }

@@ -12,6 +12,7 @@ from accounts.models import Account, AuditEntry, Contact, User
 from accounts.services import SCHEDULER, Actor, Decision, Refused, decision
 from events import rules
 from events.models import ContinuityEvent, EventQuerySet
+from events.services import checklist
 from events.words import moment
 from monitoring.models import Outage
 
@@ -129,6 +130,7 @@ def stop(
         decided.record(
             "event.stopped", subject=f"event:{event.pk}", before="active", after="ended", reason=reason
         )
+        checklist.open_for(decided, event)
     return event
 
 
@@ -145,6 +147,7 @@ def close_run_out(account_id: int, now: datetime) -> int:
             return 0
         _close(event, decided, ContinuityEvent.Ended.RAN_OUT, event.ends_at)
         decided.record("event.ran_out", subject=f"event:{event.pk}", before="active", after="ended")
+        checklist.open_for(decided, event)
     return 1
 
 

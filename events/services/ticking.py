@@ -8,14 +8,25 @@ from datetime import datetime
 
 from django.db import OperationalError
 
-from events.services import alerts, draining, escalation, expiry, feed, holding, mode, suspending, watching
+from events.services import (
+    alerts,
+    checklist,
+    draining,
+    escalation,
+    expiry,
+    feed,
+    holding,
+    mode,
+    suspending,
+    watching,
+)
 
 logger = logging.getLogger(__name__)
 
 
 def tick(now: datetime) -> int:
     """Close what has run out, alert, warn of mail that goes back, remind of pauses, tell that a queue is
-    through, and the others what one did.
+    through, and the others what one did; write down what became of checklists and remind of them.
 
     Returns how many things were decided.
     """
@@ -27,8 +38,9 @@ def tick(now: datetime) -> int:
     held = each(holding.accounts(), holding.decide, now)
     through = each(draining.accounts(), draining.decide, now)
     watched = each(watching.accounts(now), watching.decide, now)
+    settled = each(checklist.accounts(now), checklist.decide, now)
     told = each(feed.accounts_behind(), feed.tell_others, now)
-    return ended + alerted + moved + warned + held + through + watched + told
+    return ended + alerted + moved + warned + held + through + watched + settled + told
 
 
 def each(accounts: list[int], decide: Callable[[int, datetime], int], now: datetime) -> int:

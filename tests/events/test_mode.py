@@ -53,10 +53,10 @@ def test_a_new_activation_first_closes_what_has_run_out(world: World) -> None:
     first.refresh_from_db()
     assert (first.state, first.ended, first.ended_at) == ("ended", "ran_out", NIGHT + HOUR)
     assert second.ends_at == NIGHT + 6 * HOUR
-    assert actions() == ["event.activated", "event.ran_out", "event.activated"]
+    assert actions() == ["event.activated", "event.ran_out", "checklist.opened", "event.activated"]
     ran_out = AuditEntry.objects.get(action="event.ran_out")
     assert (ran_out.by, ran_out.request_key) == ("scheduler", None)
-    assert AuditEntry.objects.get(number=3).request_key == "k"
+    assert AuditEntry.objects.get(number=4).request_key == "k"
 
 
 def test_extending_adds_to_the_end(world: World) -> None:
