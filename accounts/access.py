@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -15,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
+from accounts.client import client_address
 from accounts.models import Account, Membership, User
 from accounts.services import Actor, AlreadyDone, Refused
 
@@ -64,20 +63,14 @@ def administrator_required(view: ConsoleView[P]) -> AnyView[P]:
     return account_required(cast(ConsoleView[P], checked))
 
 
-def client_address(request: HttpRequest) -> str | None:
-    """The address of the browser: of the proxy's last hop when the installation says it has one."""
-    address = request.META.get("REMOTE_ADDR", "")
-    if settings.SECURE_PROXY_SSL_HEADER:
-        address = request.META.get("HTTP_X_FORWARDED_FOR", address).rpartition(",")[2].strip()
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return None
+def user_actor(request: HttpRequest, user: User) -> Actor:
+    """The user as the one who decides, from where the request comes."""
+    return Actor.user(user, client_address(request))
 
 
 def actor(request: ConsoleRequest) -> Actor:
     """The signed-in user as the one who decides."""
-    return Actor.user(request.user, client_address(request))
+    return user_actor(request, request.user)
 
 
 def request_key(request: ConsoleRequest) -> str | None:

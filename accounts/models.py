@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
 from accounts import addresses
+from accounts.signin.sessions import Session as Session
 
 
 def validate_time_zone(name: str) -> None:

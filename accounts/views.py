@@ -1,26 +1,12 @@
-"""Signing in and out, and choosing the account to look at."""
+"""Choosing the account to look at."""
 
 from __future__ import annotations
 
-from django.contrib.auth.views import LoginView, LogoutView
 from django.http import Http404, HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from accounts.access import SESSION_KEY, ConsoleRequest, account_required
-
-
-class SignIn(LoginView):
-    """The sign-in page; somebody signed in already goes on to the console."""
-
-    template_name = "accounts/sign_in.html"
-    redirect_authenticated_user = True
-
-
-class SignOut(LogoutView):
-    """POST only: a link in a mail cannot sign anybody out."""
-
-    http_method_names = ["post", "options"]
 
 
 @require_POST

@@ -26,7 +26,7 @@ SECRET_KEY_CHARACTERS = 32
 PORTS = ("WEB_PORT", "SMTP_PORT", "SUBMISSION_PORT", "DEMO_SMTP_PORT")
 OPTIONAL_PORTS = ("SUBMISSION_PORT",)  # 0 is "none"
 
-# The least that each limit of the gateway can be, and why.
+# The least that each limit can be, and why.
 SMALLEST = {
     "SIZE_LIMIT": (65536, "RFC 5321 asks for 64 KiB at least"),
     "GATEWAY_RECIPIENTS": (100, "RFC 5321 asks for 100 at least"),
@@ -35,6 +35,8 @@ SMALLEST = {
     "GATEWAY_COMMANDS": (10, "no message could be handed over"),
     "GATEWAY_ERRORS": (1, "every connection would be closed"),
     "GATEWAY_IDLE_SECONDS": (1, "every connection would be closed"),
+    "SIGN_IN_FAILURES": (1, "nobody could sign in"),
+    "SIGN_IN_LOCK_MINUTES": (1, "guessing a password would cost nothing"),
 }
 
 

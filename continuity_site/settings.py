@@ -4,6 +4,7 @@
 when a value cannot work.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ INSTALLED_APPS = [
     "monitoring",
     "delivery",
     "accounts",
-    "django.contrib.admin",
+    "accounts.platform_app.PlatformAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -83,6 +84,10 @@ INSTALLED_APPS = [
     "django_rq",
     "phonenumber_field",
     "csp",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -95,6 +100,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "continuity_site.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "continuity_site.urls"
 WSGI_APPLICATION = "continuity_site.wsgi.application"
@@ -117,10 +123,36 @@ AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "dashboard"
 LOGOUT_REDIRECT_URL = "sign-in"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+PASSWORD_CHARACTERS = 12
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
+    for name, options in (
+        ("UserAttributeSimilarityValidator", {}),
+        ("MinimumLengthValidator", {"min_length": PASSWORD_CHARACTERS}),
+        ("CommonPasswordValidator", {}),
+        ("NumericPasswordValidator", {}),
+    )
 ]
+SESSION_ENGINE = "accounts.signin.sessions"
+OTP_TOTP_ISSUER = "Continuity"
+
+# --- Lock-out on guessed passwords and codes: docs/sign-in.md ------------------------------------------
+SIGN_IN_FAILURES = env.int("SIGN_IN_FAILURES", default=5)
+SIGN_IN_LOCK_MINUTES = env.int("SIGN_IN_LOCK_MINUTES", default=15)
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# By name and address together: a stranger who knows a name locks out only their own address.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = SIGN_IN_FAILURES
+AXES_COOLOFF_TIME = timedelta(minutes=SIGN_IN_LOCK_MINUTES)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "accounts.client.client_address"
+AXES_LOCKOUT_TEMPLATE = "accounts/locked.html"
+# What people type by mistake is kept nowhere. Who signs in is in our own audit.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code", "password", "csrfmiddlewaretoken"]
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 # --- Database: SQLite unless DATABASE_URL says PostgreSQL ----------------------------------------------
 DATABASES: dict[str, dict[str, Any]] = {
@@ -214,5 +246,6 @@ LOGGING = {
     "filters": {"tokens": {"()": "events.logs.RedactTokens"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["tokens"]}},
     "root": {"handlers": ["stderr"], "level": env.one_of("LOG_LEVEL", "INFO", LOG_LEVELS)},
-    "loggers": {"rq": {"level": "WARNING"}},  # a line for every job is too much
+    # A line for every job is too much; what django-axes says is in our own audit.
+    "loggers": {"rq": {"level": "WARNING"}, "axes": {"level": "ERROR"}},
 }

@@ -4,6 +4,8 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts import views as accounts
+from accounts.signin.urls import own_urls, sign_in_urls
+from accounts.signin.views import SignOut
 from continuity_site.health import healthz
 from continuity_site.views import dashboard, demo, settings
 from delivery.urls import settings_urls
@@ -14,8 +16,9 @@ from notifications.bulk.views import people_list
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard.dashboard, name="dashboard"),
     path("actions/<slug:action>/", dashboard.act, name="act"),
-    path("sign-in/", accounts.SignIn.as_view(), name="sign-in"),
-    path("sign-out/", accounts.SignOut.as_view(), name="sign-out"),
+    path("sign-in/", include(sign_in_urls)),
+    path("sign-out/", SignOut.as_view(), name="sign-out"),
+    path("you/", include(own_urls)),
     path("account/", accounts.choose_account, name="choose-account"),
     path("queue/", include("delivery.urls")),
     path("events/", include("events.console_urls")),

@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts.access import client_address
+from accounts.client import client_address
 from accounts.models import User
 from accounts.services import Actor
 from events import services

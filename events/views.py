@@ -18,7 +18,7 @@ from django.template import loader
 from django.utils import timezone, translation
 from django.views.decorators.http import require_http_methods
 
-from accounts.access import client_address
+from accounts.client import client_address
 from accounts.services import Refused
 from events import portal as actions
 from events import reads, rules, tokens

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
 # The same examples on every run; none fails for a slow machine. HYPOTHESIS=search looks for new ones.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
@@ -35,6 +36,22 @@ def quick_settings() -> None:
         "django.contrib.auth.hashers.MD5PasswordHasher",
         "django.contrib.auth.hashers.PBKDF2PasswordHasher",
     ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forced_login_is_complete() -> None:
+    """`Client.force_login` skips the password; in this suite it skips the second factor as well."""
+    from accounts.signin.second_factor import VERIFIED
+
+    password_alone = Client.force_login
+
+    def force_login(client: Client, *arguments: Any, **options: Any) -> None:
+        password_alone(client, *arguments, **options)
+        session = client.session
+        session[VERIFIED] = "forced"
+        session.save()
+
+    Client.force_login = force_login  # type: ignore[method-assign, assignment]
 
 
 # What `migrate` fills, and no test changes.

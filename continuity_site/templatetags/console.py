@@ -233,6 +233,14 @@ DECISIONS = {
     "notice.retried": _lazy("Notice tried again"),
     "notice.finished": _lazy("Notice finished"),
     "route.test_arrived": _lazy("Test message arrived"),
+    "user.signed_in": _lazy("Signed in"),
+    "user.sign_in_failed": _lazy("Wrong password or code"),
+    "user.locked_out": _lazy("Locked out after wrong passwords or codes"),
+    "user.password_changed": _lazy("Password changed"),
+    "user.second_factor_set": _lazy("Second factor set up"),
+    "user.second_factor_removed": _lazy("Second factor removed"),
+    "user.recovery_codes_made": _lazy("New recovery codes made"),
+    "user.sessions_ended": _lazy("Sessions signed out"),
 }
 
 

@@ -312,18 +312,3 @@ def test_the_demo_mail_server_follows_its_buttons() -> None:
         assert "Demo mail server:" in told(client, "/demo/server/", {"mode": mode})
         assert control.get_mode() == mode
     assert client.post("/demo/server/", {"mode": "exploded"}).status_code == 404
-
-
-def test_signing_in_and_out(world: World) -> None:
-    make_user("maria", world.account, Membership.Role.ADMINISTRATOR, "pw")
-    client = Client()
-    page = told(client, "/sign-in/", {"username": "maria", "password": "wrong"})
-    assert "do not match" in page
-    response = client.post(
-        "/sign-in/?next=/queue/", {"username": "maria", "password": "pw", "next": "/queue/"}
-    )
-    assert response.headers["Location"] == "/queue/"
-    assert client.get("/sign-out/").status_code == 405
-    assert client.get("/queue/").status_code == 200
-    assert client.post("/sign-out/").headers["Location"] == "/sign-in/"
-    assert client.get("/queue/").status_code == 302

@@ -46,7 +46,7 @@ def test_a_user_is_added_changed_and_removed(world: World, administrator: Client
         f"sender/{user.pk}",
         username=user.username,
         enabled="on",
-        new_password="x" * 5 + "yz81 q",
+        new_password="x" * 6 + "yz81 q",
     )
     user.refresh_from_db()
     assert not check_password(PASSWORD, user.password)

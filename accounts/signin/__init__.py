@@ -1,0 +1,1 @@
+"""How somebody gets into the console, and stays in: password, second factor, sessions."""
