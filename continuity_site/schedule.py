@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rq import cron
 
+import accounts.jobs
 import delivery.jobs
 import events.jobs
 import monitoring.jobs
@@ -30,6 +31,7 @@ PERIODIC = (
     Periodic(events.jobs.tick, "alerts", 2),
     Periodic(notifications.jobs.sweep, "alerts", 3),
     Periodic(notifications.jobs.sweep_notices, "bulk", 5),
+    Periodic(accounts.jobs.sweep, "bulk", 5),
     Periodic(delivery.jobs.bounce, "bulk", 5),
     Periodic(delivery.jobs.housekeep, "bulk", 5),
     Periodic(delivery.jobs.sample, "checks", 5),

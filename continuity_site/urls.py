@@ -28,6 +28,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("monitors/<int:pk>/", monitor_page.monitor, name="monitor"),
     path("contacts/", include("notifications.urls")),
     path("people/", people_list, name="people"),
+    path("people/", include("accounts.people.urls")),
     path("notices/", include("notifications.bulk.urls")),
     path("receipts/", include("notifications.receipt_urls")),
     path("settings/", settings.overview, name="settings"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -23,21 +21,16 @@ from accounts.access import (
     carry_out,
     request_key,
 )
+from accounts.csv_files import MOST_LINES, Unreadable
+from accounts.csv_pages import ENCODINGS, SEPARATORS, csv_response, unreadable_words, uploaded
 from accounts.models import MailDomain, Person
 from accounts.services import AlreadyDone, Refused
 from delivery.models import KnownRecipient, RecipientImport
-from delivery.recipients_import import MOST_BYTES, MOST_LINES, Unreadable, Why
+from delivery.recipients_import import Why
 from delivery.services import recipients as service
 
 PAGE = 50
 State = RecipientImport.State
-ENCODINGS = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "cp1252": "Windows-1252"}
-SEPARATORS = {
-    ",": gettext_lazy("comma"),
-    ";": gettext_lazy("semicolon"),
-    "\t": gettext_lazy("tab"),
-    "|": gettext_lazy("bar"),
-}
 REASONS = {
     Why.NO_ADDRESS: gettext_lazy("no address"),
     Why.INVALID: gettext_lazy("not a valid address"),
@@ -126,28 +119,7 @@ def export(request: ConsoleRequest, pk: int) -> StreamingHttpResponse:
     domain = _domain(request, pk)
     found = KnownRecipient.objects.filter(domain=domain).order_by("address")
     rows = found.values_list("address", "source").iterator(chunk_size=2000)
-    response = StreamingHttpResponse(_csv(rows), content_type="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="recipients-{domain.name}.csv"'
-    return response
-
-
-class _Line:
-    """What csv.writer writes to: it hands each line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _csv(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
-    writer = csv.writer(_Line())
-    yield "\ufeff" + writer.writerow(["address", "source"])  # the mark tells spreadsheets that it is UTF-8
-    for address, source in rows:
-        yield writer.writerow([harmless(address), source])
-
-
-def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; the import takes the apostrophe away again."""
-    return f"'{cell}" if cell[:1] in "=+-@\t\r'" else cell
+    return csv_response(f"recipients-{domain.name}.csv", ["address", "source"], rows)
 
 
 @require_POST
@@ -155,31 +127,16 @@ def harmless(cell: str) -> str:
 def upload(request: ConsoleRequest, pk: int) -> HttpResponse:
     """Read a file and show what importing it would do."""
     domain = _domain(request, pk)
-    file = request.FILES.get("file")
-    if file is None or not file.size:
-        messages.warning(request, _("Choose a file first."))
-        return redirect("recipients", pk)
     try:
-        if file.size > MOST_BYTES:
-            raise Unreadable("too_long")
-        row = service.preview(domain, actor(request), file.name or "", file.read(), timezone.now())
+        name, data = uploaded(request)
+        row = service.preview(domain, actor(request), name, data, timezone.now())
+    except Refused as refused:
+        messages.warning(request, str(refused))
+        return redirect("recipients", pk)
     except Unreadable as told:
         messages.warning(request, unreadable_words(told))
         return redirect("recipients", pk)
     return redirect("recipients-import-one", pk, row.pk)
-
-
-def unreadable_words(told: Unreadable) -> str:
-    """Why a file cannot be used, and what to do."""
-    words = {
-        "binary": _("This is not a CSV file. In a spreadsheet, choose “Save as” and CSV, then upload that."),
-        "too_long": _("The file has more than %(lines)s lines. Import it in parts.")
-        % {"lines": f"{MOST_LINES:,}"},
-        "quote": _("The quotation mark that opens in line %(line)s is not closed. Correct that line.")
-        % {"line": told.line},
-        "empty": _("The file is empty."),
-    }
-    return words[told.why]
 
 
 @require_http_methods(["GET", "POST"])

@@ -12,9 +12,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django_rq import get_queue, get_worker
 
+from accounts.csv_files import harmless
 from accounts.models import Account, AuditEntry, MailDomain, Membership, Person
 from delivery.models import KnownRecipient, RecipientImport
-from delivery.recipient_views import harmless
 from delivery.recipients_import import normalise, read_list
 from delivery.services import recipients
 from tests.site.pages import make_user

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from django.test import Client
 
 from accounts.models import Account, Contact, Group, MailDomain, Membership, Person, User
+from accounts.people.models import PersonImport
 from accounts.services import Actor, decision
 from delivery.models import (
     Attempt,
@@ -101,6 +102,9 @@ class World:
             "monitor-steps": f"/monitors/{self.monitor.pk}/steps/",
             "contact-edit": f"/contacts/{self.contact.pk}/edit/",
             "notice-edit": f"/notices/{self.draft.pk}/edit/",
+            "person": f"/people/{self.account.people.latest('pk').pk}/",
+            "group": f"/people/groups/{self.account.groups.latest('pk').pk}/",
+            "people-import": f"/people/import/{self.account.person_imports.latest('pk').pk}/",
             "route": f"/settings/route/{self.route.pk}/",
             "domain": f"/settings/domain/{self.domain.pk}/",
         }
@@ -116,6 +120,9 @@ WRITING = {
     "domain-add": "/settings/domain/",
     "route-add": "/settings/route/",
     "text": "/settings/texts/outage/de/",
+    "person-add": "/people/add/",
+    "group-add": "/people/groups/add/",
+    "people-imports": "/people/import/",
 }
 FOR_ADMINISTRATORS = {
     *WRITING,
@@ -124,6 +131,9 @@ FOR_ADMINISTRATORS = {
     "monitor-steps",
     "contact-edit",
     "notice-edit",
+    "person",
+    "group",
+    "people-import",
     "route",
     "domain",
 }
@@ -147,6 +157,9 @@ OF_ROWS = {
     "notice-draft",
     "notice-draft-people",
     "notice-edit",
+    "person",
+    "group",
+    "people-import",
     "route",
     "domain",
 }
@@ -182,6 +195,7 @@ def make_world(slug: str, *, rows: int = 1, demo: bool = True) -> World:
         RouteHost.objects.create(route=route, hostname=f"mail{n}.{slug}.example")
         test = _route_test(route)
         list_ = _import(domain, n)
+        _people_import(account, n)
         hop = NextHop.objects.create(route=route, state="down", state_since=NOW, last_reply="421 gone")
         contact = Contact.objects.create(account=account, name=f"{slug} contact {n}")
         ContactPoint.objects.create(
@@ -296,6 +310,22 @@ def _import(domain: MailDomain, n: int) -> RecipientImport:
         facts={"lines": 2, "duplicates": 0, "new": 1, "known": 0, "gone": 1, "shown": shown},
         addresses=f"new@{domain.name}",
         total=1,
+    )
+
+
+def _people_import(account: Account, n: int) -> None:
+    wrong = [n + 2, f"{account.slug} nobody", "This is not an e-mail address."]
+    change = [3, f"person{n}@{account.slug}.example", "changed", [["phone", "", "+491701234567"]]]
+    counts = dict.fromkeys(("new", "changed", "unchanged", "repeated", "errors", "unverified", "missing"), 1)
+    PersonImport.objects.create(
+        account=account,
+        state="preview",
+        made_at=NOW,
+        made_by=f"{account.slug} Maria",
+        file_name=f"{account.slug} people.csv",
+        until=NOW + timedelta(hours=1),
+        facts=counts | {"shown_errors": [wrong], "shown_changes": [change], "new_groups": ["Berlin"]},
+        total=3,
     )
 
 

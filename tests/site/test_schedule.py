@@ -39,6 +39,7 @@ def test_the_clock_enqueues_every_job_on_its_own_queue(clock: DjangoCronSchedule
         ("monitoring.jobs.tick", "checks"),
         ("monitoring.jobs.beat", "checks"),
         ("events.jobs.tick", "alerts"),
+        ("accounts.jobs.sweep", "bulk"),
         ("notifications.jobs.sweep", "alerts"),
         ("notifications.jobs.sweep_notices", "bulk"),
         ("delivery.jobs.bounce", "bulk"),
