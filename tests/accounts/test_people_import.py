@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account, AuditEntry, Group, MailDomain, Membership, Person
 from accounts.people import importing
 from accounts.people.models import PersonImport
-from accounts.services import Refused
+from accounts.services import Actor, Refused
 from tests.site.pages import make_user
 
 pytestmark = pytest.mark.django_db
@@ -125,13 +125,11 @@ def test_a_long_file_goes_in_parts_and_on_after_a_crash(
     assert [line for line, _text, _why in row.facts["shown_errors"]] == [102, 103, 104, 105, 106]
 
     with monkeypatch.context() as patch:
-        patch.setattr(importing.transaction, "on_commit", lambda job: job())
-        importing.confirm(row, importing_actor(), remove_missing=False, now=row.until)
-    store = importing.store
-    monkeypatch.setattr(importing, "store", lambda account_id, found: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+        patch.setattr(transaction, "on_commit", lambda job: job())
+        importing.confirm(row, somebody(), remove_missing=False, now=row.until)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(importing, "store", lambda account_id, found: 1 / 0)
         importing.run(row.pk)
-    monkeypatch.setattr(importing, "store", store)
     assert Person.objects.count() == 0
     with CaptureQueriesContext(
         connection,
@@ -145,14 +143,14 @@ def test_a_long_file_goes_in_parts_and_on_after_a_crash(
     assert Person.objects.count() == 100
 
 
-def importing_actor() -> importing.Actor:
-    return importing.Actor("user", "Maria")  # type: ignore[arg-type]
+def somebody() -> Actor:
+    return Actor(AuditEntry.By.USER, "Maria")
 
 
 def test_a_preview_is_used_in_time_or_not_at_all(account: Account, maria: Client) -> None:
     row, _page = upload(maria, "address\nanna@example.org\n")
     with pytest.raises(Refused):
-        importing.confirm(row, importing_actor(), remove_missing=False, now=row.until + timedelta(seconds=1))
+        importing.confirm(row, somebody(), remove_missing=False, now=row.until + timedelta(seconds=1))
     page = maria.post(f"/people/import/{row.pk}/", {"discard": "1"}, follow=True).content.decode()
     assert "Nothing was imported." in page
     assert not PersonImport.objects.exists()
