@@ -10,11 +10,11 @@ from django.db import connection
 from django.utils import timezone
 from django_rq import get_queue, get_worker
 
+from accounts.csv_files import Unreadable
 from accounts.models import Account, AuditEntry, MailDomain
 from accounts.services import Actor, AlreadyDone, Refused
 from delivery.gateway.directory import _known
 from delivery.models import KnownRecipient, RecipientImport
-from delivery.recipients_import import Unreadable
 from delivery.services import recipients
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.recipients_import import MOST_LINES, Unreadable, Why, decode, normalise, read_list
+from accounts.csv_files import MOST_LINES, Unreadable, decode
+from delivery.recipients_import import Why, normalise, read_list
 
 PLAIN = "anna@example.org\nbob@example.org\n"
 BOTH = ["anna@example.org", "bob@example.org"]
