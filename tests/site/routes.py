@@ -1,0 +1,73 @@
+"""What every address is that is no page of an account in `World.addresses()`: a new one gets a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from tests.site.pages import World
+
+# Answered without signing in: by a token of their own, a signature, or to everybody.
+PUBLIC = {
+    "sign-in/",
+    "sign-in/code/",
+    "m/<str:token>/",
+    "m/<str:token>/<str:action>/",
+    "receipts/^twilio/(?P<message_id>\\d{1,18}\\.\\d{1,18})/$",
+    "healthz",
+}
+# Of the signed-in user, whatever account they look at.
+OWN = {
+    "account/": 405,
+    "sign-out/": 405,
+    "sign-in/second-factor/": 200,
+    "sign-in/second-factor/qr.svg": 200,
+    "you/": 200,
+    "you/password/": 200,
+    "you/recovery-codes/": 302,
+    "you/second-factor/remove/": 200,
+    "you/sessions/": 405,
+}
+# Changes something though it is a page that support staff read: only of their own.
+THEIR_OWN = {"zone"}
+
+
+def changing(world: World) -> list[str]:
+    """Addresses of the account that change or give something by POST, for its administrators."""
+    domain = f"/settings/domains/{world.domain.pk}/recipients"
+    return [
+        "/actions/stop/",
+        f"/queue/{world.message.pk}/eml/",
+        f"/queue/actions/{world.bulk.pk}/stop/",
+        f"/queue/actions/{world.bulk.pk}/undo/",
+        f"/monitors/{world.monitor.pk}/threshold/",
+        f"/contacts/points/{world.contact.points.get().pk}/test/",
+        f"/notices/{world.draft.pk}/start/",
+        f"/settings/routes/{world.route.pk}/test/{world.test.pk}/arrived/",
+        f"{domain}/add/",
+        f"{domain}/remove/",
+        f"{domain}/import/",
+        "/settings/texts/outage/de/letter/",
+        "/demo/send/",
+        "/demo/server/",
+    ]
+
+
+def files(world: World) -> list[str]:
+    """Files that administrators fetch by GET."""
+    return [f"/settings/domains/{world.domain.pk}/recipients/export/"]
+
+
+def all_routes() -> Iterator[str]:
+    """Every address of the installation as its pattern, but for the Django admin and the API."""
+    return _below(get_resolver(), "")
+
+
+def _below(resolver: URLResolver, prefix: str) -> Iterator[str]:
+    for pattern in resolver.url_patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLPattern):
+            yield route
+        elif route not in ("admin/", "api/", "api/v1/"):
+            yield from _below(pattern, route)
