@@ -34,7 +34,7 @@ class RouteForm(AccountForm[Route]):
 
     class Meta:
         model = Route
-        fields = ["name", "kind", "max_connections", "max_per_minute"]
+        fields = ["name", "kind", "max_connections", "max_per_minute", "xclient"]
         labels = {"max_connections": _("Connections at most")}
         help_texts = {
             "name": _("What people call this mail server."),

@@ -112,6 +112,7 @@ ON_SQLITE_ONLY = (
     "tests/delivery/test_courier_drain.py",
     "tests/delivery/test_courier_groups.py",
     "tests/delivery/test_courier_tls.py",
+    "tests/delivery/test_courier_xclient.py",
     "tests/delivery/test_gateway_authentic.py",
     "tests/delivery/test_gateway_data.py",
     "tests/delivery/test_gateway_refusals.py",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from delivery.courier.client import Connection
-from delivery.courier.hosts import hosts_of
+from delivery.courier.hosts import UNNAMED_SECONDS, hosts_of
 from delivery.courier.mx import Undeliverable
 from delivery.courier.sent import HostFailed, Sent
 from delivery.courier.shared import Surroundings
 from delivery.rules import Outcome, Verdict
 from delivery.services.claims import Envelope, Flow, Host
+
+logger = logging.getLogger(__name__)
 
 
 class Attempt:
@@ -24,12 +28,15 @@ class Attempt:
     async def run(self, content: bytes) -> Sent:
         failed: Sent | None = None
         answered: Host | None = None
+        if self.connection and not self.connection.suits(self.envelope):
+            await self.connection.close()
+            self.connection = None
         if self.connection:
             failed = await self._transaction(content)
             if not failed.host_failed or failed.uncertain:
                 return failed
             # Without an answer the server may just have closed an idle connection: it is asked anew.
-            answered = self.host if failed.answered else None
+            answered = self.host if failed.answered and not failed.unnamed else None
             self.abort()
         known = self.around.hosts
         try:
@@ -43,9 +50,7 @@ class Attempt:
                 continue
             self.host = host
             try:
-                with known.trying(host):
-                    self.connection = await self._connected(host)
-                failed = await self._transaction(content)
+                failed = await self._at(host, content)
             except HostFailed as error:
                 failed = self._nobody(error)
             if not failed.host_failed:
@@ -57,14 +62,47 @@ class Attempt:
                 return failed
         return failed or self._nobody(HostFailed("connect", None, "The route has no host."))
 
-    async def _connected(self, host: Host) -> Connection:
-        around = self.around
-        groups = around.hosts.takes_groups(host)
-        return await Connection.open(host, around.local_hostname, around.timeouts, pipelining=groups)
+    async def _at(self, host: Host, content: bytes) -> Sent:
+        """At one host. Raises HostFailed."""
+        await self._connect(host)
+        sent = await self._transaction(content)
+        if sent.unnamed:
+            self.abort()
+            await self._connect(host)
+            sent = await self._transaction(content, naming=False)
+        return sent
 
-    async def _transaction(self, content: bytes) -> Sent:
+    async def _connect(self, host: Host) -> None:
+        around = self.around
+        known = around.hosts
+        groups = known.takes_groups(host)
+        with known.trying(host):
+            self.connection = await Connection.open(
+                host, around.local_hostname, around.timeouts, pipelining=groups
+            )
+
+    def _note_refusal(self, sent: Sent) -> None:
+        """Of XCLIENT: whether it is for everybody (550, unknown, no answer), or for this client alone."""
         assert self.connection
-        sent = await self.connection.send(self.envelope, content)
+        code = sent.outcomes[0].code
+        # Without an answer an older connection may just have been closed, as with any command.
+        for_all = code in (500, 502, 550) or (code is None and self.connection.used == 1)
+        if for_all:
+            self.around.hosts.refused_names(self.connection.host)
+        logger.log(
+            logging.WARNING if for_all else logging.INFO,
+            "%s does not take XCLIENT (%s): mail goes there without it for %s",
+            self.connection.host,
+            sent.outcomes[0].words,
+            f"{UNNAMED_SECONDS / 60:.0f} minutes" if for_all else "this client",
+        )
+
+    async def _transaction(self, content: bytes, *, naming: bool = True) -> Sent:
+        assert self.connection
+        naming = naming and self.around.hosts.takes_names(self.connection.host)
+        sent = await self.connection.send(self.envelope, content, naming=naming)
+        if sent.unnamed:
+            self._note_refusal(sent)
         if sent.lost_count:
             self.around.hosts.lost_count(self.connection.host)
         return sent

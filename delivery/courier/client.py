@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponseException
+from aiosmtplib.esmtp import parse_esmtp_extensions
 
 from delivery.courier.auth import sign_in
 from delivery.courier.sent import HostFailed, Sent
 from delivery.courier.transaction import Offers, Timeouts, Transaction
 from delivery.courier.wire import taken_over
 from delivery.courier.words import reason
+from delivery.courier.xclient import Refused, client_of, introduce
 from delivery.models import RouteHost
 from delivery.ourselves import is_our_address
-from delivery.services.claims import Envelope, Host
+from delivery.rules import Verdict
+from delivery.services.claims import Client, Envelope, Host
 
 
 def tls_context(verified: bool) -> ssl.SSLContext:
@@ -40,9 +44,16 @@ class Connection:
     ) -> None:
         """Takes over what aiosmtplib has opened. Raises SMTPServerDisconnected where that is gone."""
         self.host, self.timeouts = host, timeouts
-        self.offers = replace(offers := Offers.of(smtp), pipelining=offers.pipelining and pipelining)
+        self._pipelining = pipelining
+        self._learn(smtp.esmtp_extensions)
+        self._names = self.offers.xclient if host.xclient else frozenset()
         self.wire = taken_over(smtp.transport)
         self.used = 0
+        self.client: Client | None = None  # whom XCLIENT named; None: nobody but us
+
+    def _learn(self, extensions: Mapping[str, str]) -> None:
+        offers = Offers.of(extensions)
+        self.offers = replace(offers, pipelining=offers.pipelining and self._pipelining)
 
     @classmethod
     async def open(
@@ -129,12 +140,36 @@ class Connection:
         """Cut it. What is not sent yet is thrown away: a server that reads nothing would keep it for ever."""
         self.wire.abort()
 
-    async def send(self, envelope: Envelope, content: bytes) -> Sent:
-        """One transaction. Trouble with the server is an outcome; exceptions are faults of our own."""
+    async def send(self, envelope: Envelope, content: bytes, *, naming: bool = True) -> Sent:
+        """One transaction. Trouble with the server is an outcome; exceptions are faults of our own.
+
+        Without `naming` the server is not told whose message it is, whatever it offers and the route says.
+        """
         self.used += 1
+        client = client_of(envelope) if naming and "ADDR" in self._names else None
+        if client and client != self.client:
+            try:
+                await self._introduce(client)
+            except Refused as refused:
+                self.wire.usable = False
+                transaction = Transaction(self.wire, self.offers, self.timeouts, envelope, content)
+                transaction.stage = "xclient"
+                transaction.rest(Verdict.HOST_FAILURE, refused.code, refused.words)
+                transaction.sent.unnamed = True
+                return transaction.sent
         transaction = Transaction(self.wire, self.offers, self.timeouts, envelope, content)
         await transaction.run()
         return transaction.sent
+
+    async def _introduce(self, client: Client) -> None:
+        """Raises xclient.Refused; then nobody can say whom the server takes us for."""
+        answer = await introduce(self.wire, self._names, client, self.timeouts.command)
+        self.client = client
+        self._learn(parse_esmtp_extensions(answer)[0])
+
+    def suits(self, envelope: Envelope) -> bool:
+        """False where the server takes us for somebody else: Postfix lets none whom we named name another."""
+        return self.client is None or self.client == client_of(envelope)
 
 
 def refuse_ourselves(smtp: aiosmtplib.SMTP, greeting: str, own_name: str) -> None:

@@ -17,6 +17,8 @@ AVOIDED_FIRST, AVOIDED_LONGEST = 30.0, 600.0
 SLOW_SECONDS = 3.0
 # One that lost count of a group of commands gets them one by one for so long.
 SINGLY_SECONDS = 600.0
+# One that does not want to be told of clients by XCLIENT is not told for so long.
+UNNAMED_SECONDS = 600.0
 RECORDS_KEPT = 5000
 
 
@@ -35,7 +37,13 @@ class _Record:
     failures: int = 0
     avoided_until: float = 0.0
     singly_until: float = 0.0
+    unnamed_until: float = 0.0
     trying: list[float] = field(default_factory=list)  # since when, each try that has no result yet
+
+    @property
+    def until(self) -> float:
+        """What is known of it matters no longer after that."""
+        return max(self.avoided_until, self.singly_until, self.unnamed_until)
 
 
 class HostMemory:
@@ -90,6 +98,15 @@ class HostMemory:
         record = self._records.get(host)
         return record is None or record.singly_until <= time.monotonic()
 
+    def refused_names(self, host: Host) -> None:
+        """It offers XCLIENT, and did not take it."""
+        self._records.setdefault(host, _Record()).unnamed_until = time.monotonic() + UNNAMED_SECONDS
+
+    def takes_names(self, host: Host) -> bool:
+        """It may be told of clients, if it offers that."""
+        record = self._records.get(host)
+        return record is None or record.unnamed_until <= time.monotonic()
+
     def works(self, host: Host) -> None:
         """It went through a transaction."""
         record = self._records.get(host)
@@ -99,10 +116,10 @@ class HostMemory:
 
     def _forget_if_well(self, host: Host) -> None:
         record = self._records.get(host)
-        if record and not (record.failures or record.trying or record.singly_until > time.monotonic()):
+        if record and not (record.failures or record.trying) and record.until <= time.monotonic():
             del self._records[host]
 
     def _prune(self, now: float) -> None:
         for host, record in list(self._records.items()):
-            if max(record.avoided_until, record.singly_until) <= now and not record.trying:
+            if record.until <= now and not record.trying:
                 del self._records[host]

@@ -50,7 +50,7 @@ async def hosts_of(domain: str) -> tuple[Host, ...]:
     away: Exception | None = None
     for exchange in await _exchanges(domain):
         try:
-            addresses = await _addresses(exchange.name)
+            addresses = await addresses_of(exchange.name)
         except FAILURES as error:
             away = error
             continue
@@ -112,13 +112,13 @@ async def _is_us(name: str) -> bool:
     if is_our_name(name):
         return True
     try:
-        addresses = await _addresses(name)
+        addresses = await addresses_of(name)
     except FAILURES:
         return False
     return any(is_our_address(address, settings.MX_PORT) for address in addresses)
 
 
-async def _addresses(name: str) -> list[str]:
+async def addresses_of(name: str) -> list[str]:
     """IPv4 and IPv6 by turns, in the order of DNS. None when the name has none; raises of `FAILURES`."""
     found, failures = [], []
     for result in await asyncio.gather(_ask(name, "A"), _ask(name, "AAAA"), return_exceptions=True):

@@ -23,6 +23,7 @@ class Sent:
     outcomes: list[Outcome] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     all_sent: bool = False
+    unnamed: bool = False  # the server did not want to be told of the client; no recipient was tried
     lost_count: bool = False  # commands that went in one group were not answered one by one
 
     @property

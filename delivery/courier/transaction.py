@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse
 
 from delivery.courier.sent import Sent
@@ -42,10 +41,11 @@ class Offers:
     eight_bit: bool = False
     dsn: bool = False
     pipelining: bool = False
+    xclient: frozenset[str] = frozenset()  # attributes of the client that it wants to be told
 
     @classmethod
-    def of(cls, smtp: aiosmtplib.SMTP) -> Offers:
-        found = smtp.esmtp_extensions
+    def of(cls, found: Mapping[str, str]) -> Offers:
+        """By the extensions of its EHLO, names in lower case."""
         size = found.get("size", "")
         return cls(
             size=int(size) if size.isdigit() and int(size) else None,
@@ -54,6 +54,7 @@ class Offers:
             eight_bit="8bitmime" in found,
             dsn="dsn" in found,
             pipelining="pipelining" in found,
+            xclient=frozenset(found.get("xclient", "").upper().split()),
         )
 
 

@@ -202,6 +202,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('inbound', "Inbound: to the account's mail server"), ('outbound', 'Outbound')], default='inbound', max_length=8)),
                 ('max_connections', models.PositiveSmallIntegerField(default=20, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(200)])),
                 ('max_per_minute', models.PositiveIntegerField(blank=True, help_text='Empty: no limit.', null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='messages a minute at most')),
+                ('xclient', models.BooleanField(default=False, help_text='Where it offers that to this gateway. Then it sees the sender’s address, not ours.', verbose_name='tell the mail server who sent (XCLIENT)')),
                 ('canary_first_seconds', models.FloatField(default=30, help_text='While the route is down, the first canary message is tried after so many seconds.')),
                 ('canary_max_seconds', models.FloatField(default=120, help_text='The longest time between two canaries.')),
                 ('warned_to', models.DateTimeField(blank=True, editable=False, help_text='Senders of mail accepted up to this instant have been warned of its delay.', null=True)),

@@ -30,6 +30,11 @@ class Route(models.Model):
         validators=[MinValueValidator(1)],
         help_text=_("Empty: no limit."),
     )
+    xclient = models.BooleanField(
+        _("tell the mail server who sent (XCLIENT)"),
+        default=False,
+        help_text=_("Where it offers that to this gateway. Then it sees the sender’s address, not ours."),
+    )
     canary_first_seconds = models.FloatField(
         default=30,
         help_text=_("While the route is down, the first canary message is tried after so many seconds."),

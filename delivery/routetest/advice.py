@@ -40,6 +40,10 @@ ADVICE = {
     Problem.NOT_SMTP: gettext_lazy(
         "What answers here does not speak SMTP as it should. Check host and port, and what stands between."
     ),
+    Problem.XCLIENT_MISSING: gettext_lazy(
+        "The route names the sender's own address (XCLIENT), but the server does not offer that to this"
+        " gateway, and sees ours. In Postfix put this gateway's address into smtpd_authorized_xclient_hosts."
+    ),
     Problem.TLS_MISSING: gettext_lazy(
         "The server does not offer STARTTLS. Where the route requires it or signs in, no mail passes: "
         "give the server a certificate, or choose “STARTTLS when offered”. Some firewalls remove the offer."

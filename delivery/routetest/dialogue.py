@@ -154,7 +154,10 @@ class Dialogue:
         answer = self.smtp.last_ehlo_response
         said = f"{answer.code} {answer.message.splitlines()[0]}" if answer and answer.message else ""
         offered = [f"{name} {value}".strip().upper() for name, value in self.smtp.esmtp_extensions.items()]
-        return Finding(said=said, facts={"extensions": offered})
+        facts = {"extensions": offered}
+        if self.plan.host.xclient and not self.smtp.supports_extension("xclient"):
+            return Finding(Result.WARNING, said, Problem.XCLIENT_MISSING, facts)
+        return Finding(said=said, facts=facts)
 
     async def _starttls(self) -> Finding:
         """As the route's policy has it; what the system thinks of the certificate is told in any case."""

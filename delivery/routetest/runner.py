@@ -53,8 +53,8 @@ def _host(test: RouteTest, number: int) -> Host | None:
     if isinstance(entry, list):
         name, port, address = entry
         return Host(name, port, RouteHost.Tls.OPPORTUNISTIC, address=address)
-    row = RouteHost.objects.filter(pk=entry, route=test.route_id).first()
-    return host_of(row) if row else None
+    row = RouteHost.objects.select_related("route").filter(pk=entry, route=test.route_id).first()
+    return host_of(row, xclient=row.route.xclient) if row else None
 
 
 def _converse(test: RouteTest, host: Host | None, number: int) -> bool:

@@ -53,6 +53,7 @@ class Problem(StrEnum):
     BUSY = "busy"
     TURNED_AWAY = "turned_away"
     NOT_SMTP = "not_smtp"
+    XCLIENT_MISSING = "xclient_missing"
     TLS_MISSING = "tls_missing"
     TLS_FAILED = "tls_failed"
     CERTIFICATE_EXPIRED = "certificate_expired"

@@ -29,6 +29,7 @@ class Host:
     tls: str
     username: str = ""
     sealed_password: str = field(default="", repr=False)
+    xclient: bool = False  # it is told of the real client, where it offers that
     address: str = ""  # of a host found by MX; others are looked up by the system
 
     def __str__(self) -> str:
@@ -60,6 +61,14 @@ class Addressee:
 
 
 @dataclass(frozen=True)
+class Client:
+    """Who brought a message."""
+
+    address: str
+    helo: str
+
+
+@dataclass(frozen=True)
 class Envelope:
     """A claimed message for one next hop, with all its recipients there that are due."""
 
@@ -73,6 +82,7 @@ class Envelope:
     envid: str
     content: bytes | None
     recipients: tuple[Addressee, ...]
+    client: Client | None = None
 
     @property
     def recipient_ids(self) -> tuple[int, ...]:
@@ -125,12 +135,16 @@ def paused_hops() -> set[int]:
 
 
 def _hosts(route: Route) -> tuple[Host, ...]:
-    return tuple(host_of(host) for host in route.hosts.all())
+    return tuple(host_of(host, xclient=route.xclient) for host in route.hosts.all())
 
 
-def host_of(row: RouteHost) -> Host:
-    """A host of a route as the courier, and whoever tests the route, connects to it."""
-    return Host(row.hostname, row.port, row.tls, row.username, row.sealed_password)
+def host_of(row: RouteHost, *, xclient: bool = False) -> Host:
+    """A host of a route as the courier, and whoever tests the route, connects to it.
+
+    XCLIENT would end a sign-in, so that a host with a user name gets none.
+    """
+    named = xclient and not row.username
+    return Host(row.hostname, row.port, row.tls, row.username, row.sealed_password, xclient=named)
 
 
 def claim(
@@ -211,8 +225,12 @@ def _envelopes(hop_id: int, recipients: Sequence[_Claimed]) -> list[Envelope]:
     for pk, message_id, address, notify, orcpt in recipients:
         by_message.setdefault(message_id, []).append(Addressee(pk, address, notify, orcpt))
     fields = ("sender", "size", "smtputf8", "body_8bit", "ret", "envid")
-    rows = Message.objects.filter(pk__in=by_message).values_list("pk", *fields)
-    messages = {pk: dict(zip(fields, values, strict=True)) for pk, *values in rows}
+    rows = Message.objects.filter(pk__in=by_message).values_list("pk", "client_address", "helo", *fields)
+    messages = {}
+    clients = {}
+    for pk, address, helo, *values in rows:
+        messages[pk] = dict(zip(fields, values, strict=True))
+        clients[pk] = Client(address, helo)
     contents = _contents([(message_id, messages[message_id]["size"]) for message_id in by_message])
     return [
         Envelope(
@@ -220,6 +238,7 @@ def _envelopes(hop_id: int, recipients: Sequence[_Claimed]) -> list[Envelope]:
             message_id=message_id,
             content=contents.get(message_id),
             recipients=tuple(addressees),
+            client=clients[message_id],
             **messages[message_id],
         )
         for message_id, addressees in by_message.items()

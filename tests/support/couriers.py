@@ -64,9 +64,8 @@ def queue(
         accepted_at=at,
         sender=sender,
         size=len(data),
-        client_address="127.0.0.1",
         message_id=f"<{message_id}>",
-        **message,
+        **({"client_address": "127.0.0.1"} | message),
     )
     MessageContent.objects.create(message=made, data=data)
     Recipient.objects.bulk_create(

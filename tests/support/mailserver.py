@@ -11,7 +11,8 @@
         server.busy_above = 5                                            # further sessions: 451 4.7.1
         server.stop(); server.start()                                    # refused; then the same port
 
-Stages: banner, ehlo, starttls, auth, mail, rcpt, data, body (content is coming), end (after the dot), rset.
+Stages: banner, ehlo, starttls, auth, xclient, mail, rcpt, data, body (content is coming), end (after the
+dot), rset.
 Everything runs in a thread of its own; all methods may be called from any thread. The first rule that
 matches wins; without one the answer is friendly.
 """
@@ -47,6 +48,8 @@ class Received:
     rcpt_parameters: tuple[str, ...]
     tls: bool
     session: int
+    client: str = ""
+    helo: str = ""
 
     def header(self, name: str) -> str:
         """The first value of a header, or an empty string."""
@@ -258,7 +261,16 @@ class Session:
         self.secure = False
         self.user = ""
         self.keep = False
+        self.client = self.helo = ""
         self._reset()
+
+    async def on_xclient(self, line: str) -> None:
+        """As Postfix: the session begins anew, and keeps what it was told of the client."""
+        offered = any(extension.startswith("XCLIENT") for extension in self.server.extensions)
+        friendly = "220 test.example ESMTP" if offered and not self.client else "550 5.7.0 Not for you"
+        if (await self.answer("xclient", line, friendly)).startswith("220"):
+            self._reset()
+            self.client, self.helo = line.partition(" ")[2], ""
 
     def _reset(self) -> None:
         self.sender: str | None = None
@@ -309,7 +321,10 @@ class Session:
 
     async def on_ehlo(self, line: str) -> None:
         self._reset()
+        self.helo = line.partition(" ")[2]
         offers = ["test.example", *self.server.extensions]
+        if self.client:  # as Postfix, which asks whether the one whom it was told of may say more
+            offers = [offer for offer in offers if not offer.startswith("XCLIENT")]
         if self.server._context and not self.secure:
             offers.append("STARTTLS")
         if self.server.users and self.secure:
@@ -342,7 +357,9 @@ class Session:
         if self.server.users and not self.user:
             self.writer.write(b"530 5.7.0 Sign in first\r\n")
             return
-        if (await self.answer("mail", line, "250 2.1.0 Ok")).startswith("250"):
+        if not self.helo:
+            self.writer.write(b"503 5.5.1 EHLO first\r\n")
+        elif (await self.answer("mail", line, "250 2.1.0 Ok")).startswith("250"):
             self._reset()
             self.sender, self.mail_parameters = path_of(line)
 
@@ -390,6 +407,8 @@ class Session:
                 tuple(self.rcpt_parameters),
                 self.secure,
                 self.number,
+                self.client,
+                self.helo,
             )
         )
 

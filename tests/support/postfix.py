@@ -46,6 +46,7 @@ virtual_mailbox_limit = 0
 in_flow_delay = 0
 smtputf8_enable = yes
 transport_maps = texthash:{base}/transports
+smtpd_authorized_xclient_hosts = 127.0.0.1
 smtpd_tls_chain_files = {base}/server.pem
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = private/auth
