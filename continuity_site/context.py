@@ -11,6 +11,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from continuity_site import overview
+from events.checklist_reads import left
 
 
 def console(request: HttpRequest) -> dict[str, Any]:
@@ -32,12 +33,14 @@ def console(request: HttpRequest) -> dict[str, Any]:
     if account.is_demo:
         pages.append((_("Demo"), reverse("demo")))
     home = reverse("dashboard")
+    checklists = SimpleLazyObject(lambda: left(account.pk))
     return {
         "navigation": [
             (name, url, here == url or (url != home and here.startswith(url))) for name, url in pages
         ],
         "state_line": SimpleLazyObject(
-            lambda: overview.state_line(account, timezone.now(), home, reverse("queue"))
+            lambda: overview.state_line(account, timezone.now(), home, reverse("queue"), checklists)
         ),
+        "checklists": checklists,
         "may_write": getattr(request, "role", None) == "administrator",
     }

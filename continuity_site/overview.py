@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import F, Min, Q
+from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts.models import Account, AuditEntry, Contact, User
 from delivery.models import NextHop, Recipient, Route
 from delivery.reads import RouteQueue, pause_state, queue_by_route
 from delivery.reads.queue import WORST_FIRST
 from events.chain import Rung, chains
+from events.checklist_reads import Left
 from events.models import ContinuityEvent
 from monitoring.models import Monitor, Outage
 from monitoring.reads import is_failing
@@ -138,14 +141,16 @@ class Part:
     more: str = ""
 
 
-def state_line(account: Account, now: datetime, dashboard: str, queue_page: str) -> list[Part]:
-    """Continuity mode, deliveries and queue, in the words of the top of every page."""
+def state_line(
+    account: Account, now: datetime, dashboard: str, queue_page: str, checklists: list[Left]
+) -> list[Part]:
+    """Continuity mode, deliveries, queue and open checklists, in the words of the top of every page."""
     event, routes = active_event(account, now), queue_by_route(account.pk)
     flowing = flow(account, routes, now)
     queued = sum(route.queued for route in routes)
     oldest = min((route.oldest for route in routes if route.oldest), default=None)
     colours = {"up": "green", "down": "red"}
-    return [
+    parts = [
         Part(
             _("Continuity mode"),
             _("Active") if event else _("Inactive"),
@@ -168,3 +173,8 @@ def state_line(account: Account, now: datetime, dashboard: str, queue_page: str)
             oldest=oldest,
         ),
     ]
+    if checklists:
+        todo = sum(len(one.items) for one in checklists)
+        word = ngettext("%(n)d thing to do", "%(n)d things to do", todo) % {"n": todo}
+        parts.append(Part(_("Checklist"), word, "amber", reverse("checklist", args=[checklists[0].event_id])))
+    return parts

@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/", accounts.choose_account, name="choose-account"),
     path("queue/", include("delivery.urls")),
     path("events/", include("events.console_urls")),
+    path("events/", include("events.checklist_urls")),
     path("m/", include("events.urls")),
     path("monitors/<int:pk>/steps/", steps, name="monitor-steps"),
     path("monitors/", include("monitoring.urls")),

@@ -37,6 +37,15 @@ class Shown:
         return moved(self.item.state, self.fact.done)
 
     @property
+    def word(self) -> str:
+        return str(ChecklistItem.State(self.state).label)
+
+    @property
+    def colour(self) -> str:
+        """The state class: amber needs watching."""
+        return {"open": "amber", "settled": "green"}.get(self.state, "grey")
+
+    @property
     def by(self) -> str:
         """Who settled it: as written down, or as it will be within a moment."""
         return self.item.settled_by if self.item.settled_at else self.fact.by

@@ -24,7 +24,7 @@ from delivery.models import (
     RouteHost,
     RouteTest,
 )
-from events.models import AlertStream, ContinuityEvent
+from events.models import AlertStream, Checklist, ChecklistItem, ContinuityEvent, SupportCall
 from monitoring.models import Monitor, Outage, Window
 from notifications.bulk.models import Notice, NoticeRecipient
 from notifications.models import Attempt as AlertAttempt
@@ -64,6 +64,16 @@ class World:
         """The latest draft of a notice."""
         return Notice.objects.filter(account=self.account, state="draft").latest("pk")
 
+    @property
+    def active(self) -> ContinuityEvent:
+        """The event that is active."""
+        return ContinuityEvent.objects.filter(account=self.account).earliest("pk")
+
+    @property
+    def checklist(self) -> Checklist:
+        """The latest checklist of an event that ended."""
+        return Checklist.objects.filter(account=self.account).latest("pk")
+
     def addresses(self) -> dict[str, str]:
         """Every page of the account by name; those of `WRITING` are for administrators."""
         return {
@@ -76,6 +86,9 @@ class World:
             "queue-act": f"/queue/act/?action=hold&r={self.message.recipients.get().pk}",
             "events": "/events/",
             "event": f"/events/{self.event.pk}/",
+            "during": f"/events/{self.active.pk}/during/",
+            "checklist": f"/events/{self.checklist.event_id}/checklist/",
+            "calls": "/events/calls/",
             "monitors": "/monitors/",
             "monitor": f"/monitors/{self.monitor.pk}/",
             "monitor-test": f"/monitors/{self.monitor.pk}/test/",
@@ -145,6 +158,8 @@ OF_ROWS = {
     "message",
     "bulk-action",
     "event",
+    "during",
+    "checklist",
     "monitor",
     "letter",
     "monitor-edit",
@@ -207,6 +222,7 @@ def make_world(slug: str, *, rows: int = 1, demo: bool = True) -> World:
         monitor.contacts.add(contact)
         message = _message(account, hop, n)
         event = _event(account, n)
+        _checklist(account, event, n)
         _notice(account, n)
         _outage(monitor, contact, n)
         letter = DemoMessage.objects.create(
@@ -381,6 +397,35 @@ def _event(account: Account, n: int) -> ContinuityEvent:
         began="console",
         began_by="Maria",
     )
+
+
+def _checklist(account: Account, event: ContinuityEvent, n: int) -> None:
+    """Of an event that was over a month ago: nothing of it is done, and it has an open call."""
+    over = NOW - timedelta(days=30 + n)
+    ended = ContinuityEvent.objects.create(
+        account=account,
+        title=f"{account.slug} event over {n}",
+        state="ended",
+        starts_at=over - timedelta(hours=1),
+        ends_at=over,
+        ended_at=over,
+        ended="stopped",
+        began="console",
+        began_by="Maria",
+    )
+    checklist = Checklist.objects.create(account=account, event=ended, opened_at=over, looked_at=over)
+    ChecklistItem.objects.bulk_create(
+        ChecklistItem(checklist=checklist, kind=kind) for kind in ChecklistItem.Kind.values
+    )
+    for one in (ended, event):
+        SupportCall.objects.create(
+            account=account,
+            event=one,
+            name=f"{account.slug} caller {n}",
+            what="No mail since nine",
+            logged_at=NOW,
+            logged_by="Sam",
+        )
 
 
 def _outage(monitor: Monitor, contact: Contact, n: int) -> None:
