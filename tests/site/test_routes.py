@@ -12,7 +12,7 @@ from django.urls import resolve, reverse
 
 from accounts.models import AuditEntry, Membership, User
 from tests.site.pages import NOW, OF_ROWS, World, make_user, make_world, signed_in
-from tests.site.routes import OWN, PUBLIC, THEIR_OWN, all_routes, changing, files
+from tests.site.routes import OWN, PUBLIC, THEIR_OWN, all_routes, changing, files, for_support
 
 pytestmark = pytest.mark.django_db
 
@@ -38,8 +38,12 @@ def route_of(address: str) -> str:
     return resolve(address.partition("?")[0]).route
 
 
+def _walked(world: World) -> list[str]:
+    return [*world.addresses().values(), *changing(world), *for_support(world), *files(world)]
+
+
 def test_every_address_has_an_expectation(ours: World) -> None:
-    walked = {route_of(one) for one in [*ours.addresses().values(), *changing(ours), *files(ours)]}
+    walked = {route_of(one) for one in _walked(ours)}
     routes = set(all_routes())
     unknown = routes - walked - PUBLIC - set(OWN)
     assert not unknown, "give each a line in tests/site/pages.py or tests/site/routes.py"
@@ -65,6 +69,16 @@ def test_nobody_changes_anything_but_an_administrator_of_the_account(ours: World
         assert support.post(address).status_code in (403, 405) or name in THEIR_OWN, name
         assert stranger.post(address).status_code in (404, 405) or name not in OF_ROWS, name
     assert AuditEntry.objects.filter(account=ours.account).count() == before
+
+
+def test_what_support_staff_may_change_others_may_not(ours: World, stranger: Client) -> None:
+    support = signed_in(ours, Membership.Role.SUPPORT, "sam")
+    nobody = Client()
+    nobody.force_login(make_user("nobody", None, None))
+    for address in for_support(ours):
+        assert Client().post(address).headers["Location"].startswith("/sign-in/?next="), address
+        assert [client.post(address).status_code for client in (nobody, stranger)] == [403, 404], address
+        assert [support.get(address).status_code, support.post(address).status_code] == [405, 302], address
 
 
 def test_files_are_for_administrators_of_the_account(ours: World, stranger: Client) -> None:
