@@ -9,7 +9,6 @@ from django.db.models import F, Min, Q
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from accounts.models import Account, AuditEntry, Contact, User
 from delivery.models import NextHop, Recipient, Route
@@ -175,6 +174,6 @@ def state_line(
     ]
     if checklists:
         todo = sum(len(one.items) for one in checklists)
-        word = ngettext("%(n)d thing to do", "%(n)d things to do", todo) % {"n": todo}
+        word = _("%(n)d to do") % {"n": todo}
         parts.append(Part(_("Checklist"), word, "amber", reverse("checklist", args=[checklists[0].event_id])))
     return parts
