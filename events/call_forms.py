@@ -22,7 +22,7 @@ NOBODY = "none"
 class CallForm(forms.Form):
     """Who called and what about. Who is searched for among the people; where several fit, it asks which.
 
-    After `is_valid()`, `person` is whom the call is linked to. `candidates` are set when the form has to ask.
+    After `is_valid()`, `found` is whom the call is linked to. `candidates` are set when the form has to ask.
     """
 
     who = forms.CharField(
@@ -97,6 +97,8 @@ class CallForm(forms.Form):
         widget = self.fields["person"].widget
         assert isinstance(widget, forms.RadioSelect)
         widget.choices = [*choices, (NOBODY, _("Nobody of these: keep “%(who)s” as it is") % {"who": who})]
+        widget.attrs["autofocus"] = True  # one more Enter, or an arrow key before it
+        del self.fields["who"].widget.attrs["autofocus"]
         self.data = self.data.copy()
         self.data["asked"], self.data["person"] = who, choices[0][0]
         self.add_error("person", _("Choose, and log the call again."))
