@@ -33,7 +33,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
     if account.is_demo:
         pages.append((_("Demo"), reverse("demo")))
     home = reverse("dashboard")
-    checklists = SimpleLazyObject(lambda: left(account.pk))
+    checklists: Any = SimpleLazyObject(lambda: left(account.pk))
     return {
         "navigation": [
             (name, url, here == url or (url != home and here.startswith(url))) for name, url in pages

@@ -99,8 +99,7 @@ class CallForm(forms.Form):
         widget.choices = [*choices, (NOBODY, _("Nobody of these: keep “%(who)s” as it is") % {"who": who})]
         widget.attrs["autofocus"] = True  # one more Enter, or an arrow key before it
         del self.fields["who"].widget.attrs["autofocus"]
-        self.data = self.data.copy()
-        self.data["asked"], self.data["person"] = who, choices[0][0]
+        self.data = {name: self.data[name] for name in self.data} | {"asked": who, "person": choices[0][0]}
         self.add_error("person", _("Choose, and log the call again."))
 
 
