@@ -28,6 +28,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
         (_("Contacts"), reverse("contacts")),
         (_("People"), reverse("people")),
         (_("Notices"), reverse("notices")),
+        (_("Readiness"), reverse("readiness")),
         (_("Settings"), reverse("settings")),
     ]
     if account.is_demo:

@@ -7,7 +7,7 @@ from accounts import views as accounts
 from accounts.signin.urls import own_urls, sign_in_urls
 from accounts.signin.views import SignOut
 from continuity_site.health import healthz
-from continuity_site.views import dashboard, demo, settings
+from continuity_site.views import dashboard, demo, readiness, settings
 from delivery.urls import settings_urls
 from events import monitor_page
 from events.console_views import steps
@@ -38,6 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("settings/zone/", settings.zone, name="zone"),
     path("settings/<slug:part>/", settings.edit, name="settings-edit"),
     path("settings/<slug:part>/<int:pk>/", settings.edit, name="settings-edit"),
+    path("readiness/", readiness.page, name="readiness"),
     path("demo/", demo.page, name="demo"),
     path("demo/send/", demo.send, name="demo-send"),
     path("demo/server/", demo.server, name="demo-server"),

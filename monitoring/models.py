@@ -222,6 +222,7 @@ class Window(models.Model):
         indexes = [
             models.Index(fields=["monitor", "-end"], name="window_latest"),
             models.Index(fields=["end"], name="window_local_fault", condition=Q(source="local")),
+            models.Index(fields=["monitor", "counter"], name="window_counted", condition=Q(counter__gt=0)),
         ]
 
     def __str__(self) -> str:

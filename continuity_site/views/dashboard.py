@@ -23,6 +23,7 @@ from accounts.access import (
 from accounts.services import Refused
 from continuity_site import overview
 from continuity_site.charts import flow_chart
+from continuity_site.readiness.reads import readiness
 from continuity_site.views.demo import controls
 from delivery import services as delivery
 from delivery.charts import queue_chart
@@ -82,6 +83,7 @@ def dashboard(request: ConsoleRequest) -> HttpResponse:
             "can_suspend": bool(outages) or recent(account.pk, now).exists(),
             "seen": escalation.all_seen(account.pk, outages),
             "contacts": len(alerted),
+            "readiness": readiness(account, now, people),
             "reachable": sum(one.readiness.reached for one in alerted),
             **(controls() if account.is_demo else {}),
         },

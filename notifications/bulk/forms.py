@@ -62,6 +62,7 @@ class PeopleFilter(forms.Form):
             ("email", gettext_lazy("E-mail")),
             ("sms", gettext_lazy("SMS")),
             ("none", gettext_lazy("Cannot be reached")),
+            ("unverified", gettext_lazy("Nothing verified")),
         ],
     )
 

@@ -76,6 +76,9 @@ def reachability(account_id: int) -> Reachability:
 
 REACHES = {"email": REACHED["email"], "sms": REACHED["sms"]}
 REACHES["none"] = ~REACHES["email"] & ~REACHES["sms"]
+_BY_EMAIL = REACHED["email"] & Q(alternate_verified_at__isnull=False)
+_BY_SMS = REACHED["sms"] & Q(phone_verified_at__isnull=False)
+REACHES["unverified"] = ~REACHES["none"] & ~(_BY_EMAIL | _BY_SMS)
 
 
 def found_people(

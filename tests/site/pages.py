@@ -107,6 +107,7 @@ class World:
             "notice-people": f"/notices/{self.notice.pk}/people/",
             "notice-draft": f"/notices/{self.draft.pk}/",
             "notice-draft-people": f"/notices/{self.draft.pk}/people/",
+            "readiness": "/readiness/",
             "demo": "/demo/",
             "letter": f"/demo/letter/{self.letter.pk}/",
             **WRITING,

@@ -226,7 +226,7 @@ def test_the_cost_of_a_page_does_not_grow_with_its_rows() -> None:
             found[name] = len(queries)
         counts.append(found)
     assert counts[0] == counts[1]
-    assert max(counts[1].values()) <= 32
+    assert max(counts[1].values()) <= 36  # the dashboard: it says the score of readiness as well
 
 
 def test_the_queue_filters_and_pages_without_counting_everything() -> None:

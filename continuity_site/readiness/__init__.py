@@ -1,0 +1,1 @@
+"""How ready an account is for the next outage, and what to do first."""
