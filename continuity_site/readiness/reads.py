@@ -94,17 +94,16 @@ def _monitors(account: Account) -> list[MonitorFacts]:
         highest=Subquery(highest.annotate(most=Max("counter")).values("most")),
         opened=Exists(Outage.objects.filter(monitor=OuterRef("pk"))),
     )  # fmt: skip
+    rows = found.order_by("description").values_list("pk", "description", "threshold", "highest", "opened")
     return [
-        MonitorFacts(one.pk, one.description, one.threshold, one.highest or 0, one.opened)
-        for one in found.order_by("description")
+        MonitorFacts(pk, name, threshold, most or 0, opened) for pk, name, threshold, most, opened in rows
     ]
 
 
 def _drilled_at(account: Account) -> datetime | None:
     """When the last drill ended; None for never."""
-    try:
-        drill = apps.get_model("events", "Drill")
-    except LookupError:
+    drill = apps.all_models["events"].get("drill")
+    if drill is None:  # it is yet to come
         return None
     ended = drill._default_manager.filter(account=account, ended_at__isnull=False)
     last: datetime | None = ended.aggregate(last=Max("ended_at"))["last"]
@@ -122,4 +121,5 @@ def _disk_days(account: Account, now: datetime) -> float | None:
     a_day = size * sum(rate.accepted for rate in delivery_rates(account.pk, now))
     if not a_day:
         return None
-    return max(0, free - settings.DISK_FAILED_MB * 1_000_000) / a_day
+    left = free - int(settings.DISK_FAILED_MB) * 1_000_000
+    return max(0, left) / a_day
