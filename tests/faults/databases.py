@@ -45,6 +45,12 @@ class PrivatePostgres:
             self._server.ensure_pgdata_inited()
             self._server.ensure_postgres_running()
 
+    @property
+    def running(self) -> bool:
+        """Its first process is there, whatever it is at: recovering, or ending, too."""
+        known = self._server._postmaster_info
+        return bool(known and known.process and known.process.is_running())
+
     def stop(self) -> None:
         """As an administrator does, or an update: connections are cut, transactions rolled back."""
         arguments = ("-w", "-m", "fast", "-D", str(self._server.pgdata), "stop")

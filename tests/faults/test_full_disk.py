@@ -75,11 +75,18 @@ def stored(disk: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Stored]:
 
 def crash(server: PrivatePostgres) -> None:
     """Have PostgreSQL begin another file of its log: it panics, and ends when it cannot recover either."""
-    with contextlib.suppress(psycopg.OperationalError):
-        while True:
-            with psycopg.connect(server.url, autocommit=True) as found:
-                found.execute("SELECT pg_logical_emit_message(true, '', 'x')")
-                found.execute("SELECT pg_switch_wal()")
+
+    def pushed_over() -> bool:
+        # Until it is gone: one that is still recovering would be taken for started, and end after that.
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            psycopg.connect(server.url, autocommit=True) as found,
+        ):
+            found.execute("SELECT pg_logical_emit_message(true, '', 'x')")
+            found.execute("SELECT pg_switch_wal()")
+        return not server.running
+
+    wait_until(pushed_over, "PostgreSQL ends", 60)
 
 
 def fill(disk: Path) -> Path:

@@ -287,9 +287,10 @@ class Session:
         if rule and rule.delay:
             await asyncio.sleep(rule.delay)
         text = rule.text if rule and rule.text else friendly
+        # Before anybody can know: a test that sees a message delivered looks for it here.
+        if stage == "end" and (self.keep or text.startswith("250")):
+            self.file(self.content)
         if text in (HANG, CLOSE):
-            if self.keep:
-                self.file(self.content)
             if text == HANG:
                 await asyncio.Event().wait()
             raise ConnectionError("asked to hang up")
@@ -392,9 +393,7 @@ class Session:
                 break
             lines.append(part[1:] if part.startswith(b".") else part)
         self.content = b"".join(lines)
-        reply = await self.answer("end", "", f"250 2.0.0 Ok: queued as {self.number}")
-        if reply.startswith("250") or self.keep:
-            self.file(self.content)
+        await self.answer("end", "", f"250 2.0.0 Ok: queued as {self.number}")
         self._reset()
 
     def file(self, data: bytes) -> None:
