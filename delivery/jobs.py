@@ -8,7 +8,7 @@ from delivery.services import bouncing, queue_steps, recipients, retention, samp
 
 
 def bounce() -> None:
-    """Tell senders of mail that was given up or is late. Two index look-ups when there is none."""
+    """Tell senders of mail that was given up, is late or was handed on. A look-up each when there is none."""
     bouncing.run(timezone.now())
 
 

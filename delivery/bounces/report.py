@@ -23,7 +23,8 @@ _SUBJECT_KEPT = 120
 class Report:
     """One report about one message. `header` and `content` are the original's bytes, whatever they are.
 
-    `delayed` makes it a warning. `content` is given where the sender wants the whole message back.
+    `delayed` makes it a warning, `relayed` a receipt. `content` is given where the sender wants the
+    whole message back.
     """
 
     gateway: str
@@ -35,10 +36,18 @@ class Report:
     header: bytes
     content: bytes | None = None
     delayed: bool = False
+    relayed: bool = False
     envid: str = ""
     smtputf8: bool = False
     subject: str = ""
     original_id: str = ""
+
+    @property
+    def action(self) -> str:
+        """As RFC 3464 2.3.3 calls what happened."""
+        if self.relayed:
+            return "relayed"
+        return "delayed" if self.delayed else "failed"
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def _head(report: Report, subject: str, boundary: str, *, eight_bit: bool) -> by
     original_id = report.original_id
     if original_id.isascii() and original_id.isprintable() and " " not in original_id and original_id:
         lines += [f"In-Reply-To: {original_id}\r\n", f"References: {original_id}\r\n"]
-    kind = "warning" if report.delayed else "bounce"
+    kind = {"delayed": "warning", "failed": "bounce"}.get(report.action, report.action)
     lines += [
         "Auto-Submitted: auto-replied\r\n",
         f"X-Continuity-Report: {kind}\r\n",
@@ -117,6 +126,8 @@ def _to(sender: str) -> str:
 
 def _subject(report: Report) -> str:
     about = one_line(report.subject, utf8=True)[:_SUBJECT_KEPT]
+    if report.relayed:
+        return _("Handed on: %(subject)s") % {"subject": about} if about else _("Mail handed on")
     if not about:
         return _("Delayed mail") if report.delayed else _("Undeliverable mail")
     if report.delayed:
@@ -131,6 +142,7 @@ def _human(report: Report) -> _Part:
         arrived_at=report.arrived_at,
         fates=report.fates,
         delayed=report.delayed,
+        relayed=report.relayed,
     )
     body = quoted_printable(text.encode("utf-8", "replace"))
     return _Part("text/plain; charset=utf-8", "quoted-printable", body, "Notification")
@@ -154,7 +166,7 @@ def _fields(fate: Fate, report: Report, *, utf8: bool) -> str:
     if fate.orcpt:
         text += folded("Original-Recipient", _original_recipient(fate.orcpt, utf8=utf8))
     text += folded("Final-Recipient", _final_recipient(fate.address, utf8=utf8))
-    text += f"Action: {'delayed' if report.delayed else 'failed'}\r\nStatus: {fate.status}\r\n"
+    text += f"Action: {report.action}\r\nStatus: {fate.status}\r\n"
     if fate.remote:
         text += folded("Remote-MTA", f"dns; {one_line(fate.remote)}")
     if fate.words:
@@ -189,7 +201,7 @@ def _original(report: Report) -> _Part:
         kind = "global" if report.smtputf8 and not report.header.isascii() else "rfc822"
         encoding = "7bit" if report.content.isascii() else "8bit"
         return _Part(f"message/{kind}", encoding, report.content, "Undelivered message")
-    what = "Undelivered message header"
+    what = "Message header" if report.relayed else "Undelivered message header"
     if is_plain(report.header):
         return _Part("text/rfc822-headers", "7bit", report.header, what)
     kind = "text/rfc822-headers"

@@ -16,28 +16,47 @@ SHOWN = 100
 
 
 def explanation(
-    *, gateway: str, subject: str, arrived_at: datetime, fates: Sequence[Fate], delayed: bool
+    *,
+    gateway: str,
+    subject: str,
+    arrived_at: datetime,
+    fates: Sequence[Fate],
+    delayed: bool,
+    relayed: bool,
 ) -> str:
     """Plain text with LF line ends: what happened, to whom it was addressed, and what to do."""
     facts = {"gateway": gateway, "subject": subject, "at": _moment(arrived_at)}
     opening = _("This is the mail gateway %(gateway)s.") % facts
-    if delayed:
+    if relayed:
+        about = _("Your message of %(at)s was handed on to the mail server of:") % facts
+    elif delayed:
         about = _("Your message of %(at)s has not been delivered yet to:") % facts
     else:
         about = _("Your message of %(at)s could not be delivered to:") % facts
     lines = [opening, "", about, ""]
     for fate in fates[:SHOWN]:
-        lines += [f"  {one_line(fate.address, utf8=True)}", f"    {_reason(fate, delayed=delayed)}", ""]
+        lines += [
+            f"  {one_line(fate.address, utf8=True)}",
+            f"    {_reason(fate, delayed=delayed, relayed=relayed)}",
+            "",
+        ]
     if len(fates) > SHOWN:
         lines += [_("and %(number)d more recipients.") % {"number": len(fates) - SHOWN}, ""]
     if subject:
         lines += [_("Its subject: %(subject)s") % facts, ""]
-    return "\n".join([*lines, _advice(fates, delayed=delayed), ""])
+    advice = (
+        _("That server does not tell senders of deliveries. If it fails there, it will say so.")
+        if relayed
+        else _advice(fates, delayed=delayed)
+    )
+    return "\n".join([*lines, advice, ""])
 
 
-def _reason(fate: Fate, *, delayed: bool) -> str:
+def _reason(fate: Fate, *, delayed: bool, relayed: bool) -> str:
     said = one_line(fate.words, utf8=True)
     facts = {"remote": one_line(fate.remote, utf8=True), "words": said}
+    if relayed:
+        return _("Taken by %(remote)s.") % facts
     if fate.by_hand:
         return _("It was given up by the administrators of this mail gateway.")
     if delayed or fate.expired:

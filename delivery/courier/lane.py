@@ -207,6 +207,7 @@ class Lane:
                 host=str(attempt.host or "")[:HOST_KEPT],
                 milliseconds=int((time.monotonic() - started) * 1000),
                 offered=usable.offered if usable else None,
+                to_tell=() if sent.dsn else envelope.notify_success,
             )
         )
         if usable is None:

@@ -24,6 +24,7 @@ class Sent:
     released: list[int] = field(default_factory=list)
     all_sent: bool = False
     unnamed: bool = False  # the server did not want to be told of the client; no recipient was tried
+    dsn: bool = False  # the server was asked to tell the sender, where the sender wants that
     lost_count: bool = False  # commands that went in one group were not answered one by one
 
     @property

@@ -66,7 +66,7 @@ class Transaction:
     ) -> None:
         self.wire, self.offers, self.timeouts = wire, offers, timeouts
         self.envelope, self.content = envelope, content
-        self.sent = Sent()
+        self.sent = Sent(dsn=offers.dsn)
         self.stage = "mail"
         self.open: list[Addressee] = list(envelope.recipients)  # without an outcome
         self.utf8 = envelope.smtputf8 and _needs_utf8(envelope, content)

@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 ('helo', models.CharField(blank=True, max_length=255)),
                 ('tls', models.CharField(blank=True, help_text='TLS version of the incoming session.', max_length=40)),
                 ('authentic', models.BooleanField(help_text='The sender was proven by SPF or DKIM at acceptance. Null: not evaluated, so not proven.', null=True)),
-                ('report', models.CharField(blank=True, choices=[('failure', 'Bounce'), ('delay', 'Delay warning')], help_text='Set on what the gateway wrote itself.', max_length=8)),
+                ('report', models.CharField(blank=True, choices=[('failure', 'Bounce'), ('delay', 'Delay warning'), ('relayed', 'Receipt')], help_text='Set on what the gateway wrote itself.', max_length=8)),
                 ('auth_results', models.CharField(blank=True, help_text='SPF, DKIM and DMARC as Authentication-Results has them.', max_length=500)),
                 ('message_id', models.CharField(blank=True, max_length=255)),
                 ('subject', models.CharField(blank=True, max_length=255)),
@@ -145,6 +145,7 @@ class Migration(migrations.Migration):
                 ('last_reply', models.TextField(blank=True)),
                 ('notify', models.CharField(blank=True, help_text='RFC 3461 NOTIFY.', max_length=28)),
                 ('orcpt', models.CharField(blank=True, help_text='RFC 3461 ORCPT.', max_length=500)),
+                ('relay_due', models.BooleanField(default=False, editable=False, help_text='Delivered where RFC 3461 is not known, and its sender asked to be told: not yet done.')),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='recipients', to='delivery.message')),
                 ('next_hop', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='recipients', to='delivery.nexthop')),
             ],
@@ -344,6 +345,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='recipient',
             index=models.Index(condition=models.Q(('state', 'expired')), fields=['next_attempt_at'], name='recipient_bounce'),
+        ),
+        migrations.AddIndex(
+            model_name='recipient',
+            index=models.Index(condition=models.Q(('relay_due', True)), fields=['id'], name='recipient_relayed'),
         ),
         migrations.AddIndex(
             model_name='recipient',

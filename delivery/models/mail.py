@@ -17,6 +17,7 @@ class Message(models.Model):
     class Report(models.TextChoices):
         FAILURE = "failure", _("Bounce")
         DELAY = "delay", _("Delay warning")
+        RELAYED = "relayed", _("Receipt")
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="messages")
     accepted_at = models.DateTimeField()

@@ -82,6 +82,12 @@ class Recipient(models.Model):
     notify = models.CharField(max_length=28, blank=True, help_text=_("RFC 3461 NOTIFY."))
     orcpt = models.CharField(max_length=500, blank=True, help_text=_("RFC 3461 ORCPT."))
 
+    relay_due = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text=_("Delivered where RFC 3461 is not known, and its sender asked to be told: not yet done."),
+    )
+
     objects = RecipientQuerySet.as_manager()
 
     class Meta(TypedModelMeta):
@@ -96,6 +102,7 @@ class Recipient(models.Model):
                 fields=["next_hop", "expires_at"], name="recipient_expiry", condition=Q(state="queued")
             ),
             models.Index(fields=["next_attempt_at"], name="recipient_bounce", condition=Q(state="expired")),
+            models.Index(fields=["id"], name="recipient_relayed", condition=Q(relay_due=True)),
             models.Index(fields=["claimed_by"], name="recipient_claimed", condition=Q(state="sending")),
             models.Index(fields=["next_hop", "state", "final_at"], name="recipient_final"),
             # For the queue console, which lists by age whatever it filters by.

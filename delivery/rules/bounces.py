@@ -10,6 +10,7 @@ from delivery.rules.replies import enhanced_status
 EXPIRED = "4.4.7"
 DELAYED = "4.0.0"
 REFUSED = "5.0.0"
+RELAYED = "2.0.0"
 
 LOOK_AGAIN = timedelta(hours=6)
 """A bounce that has no way to its sender looks for one so often; a new outbound route wakes it."""
@@ -57,6 +58,12 @@ def delay_status(text: str) -> str:
     """The status of a delay: the server's own where it is a temporary one."""
     found = enhanced_status(text)
     return ".".join(map(str, found)) if found and found[0] == 4 else DELAYED
+
+
+def relayed_status(text: str) -> str:
+    """The status of what was handed on: the server's own where it is one of success."""
+    found = enhanced_status(text)
+    return ".".join(map(str, found)) if found and found[0] == 2 else RELAYED
 
 
 def ran_before(now: datetime, delay: timedelta, pauses: list[tuple[datetime, datetime]]) -> datetime:

@@ -1,4 +1,4 @@
-"""Telling senders: of mail that was given up (a bounce) and of mail that is late (a warning).
+"""Telling senders: of mail that was given up (a bounce), that is late (a warning), that is handed on.
 
 A report and what it says about its recipients are written in one transaction, under the lock of the message
 that it is about: it is sent once, however many do this at the same time, and whenever one of them is killed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from time import monotonic
 
 from django.db import connection, transaction
@@ -16,7 +17,7 @@ from django.db import connection, transaction
 from delivery import rules
 from delivery.models import Message, Recipient
 from delivery.rules import bounces
-from delivery.services import reports, warning
+from delivery.services import relaying, reports, warning
 from delivery.services.reports import Batch
 
 logger = logging.getLogger(__name__)
@@ -26,9 +27,10 @@ RUN_SECONDS = 5.0  # others want the worker, too; the next run follows at once
 
 
 def run(now: datetime) -> int:
-    """Send what bounces and warnings are due, for some seconds at most. Returns how many were written."""
+    """Send what reports are due, bounces first, for some seconds at most. Returns how many were written."""
     until = monotonic() + RUN_SECONDS
-    return _while_any(lambda: bounce_due(now), until) + _while_any(lambda: warning.warn_due(now), until)
+    kinds = (bounce_due, warning.warn_due, relaying.relay_due)
+    return sum(_while_any(partial(due, now), until) for due in kinds)
 
 
 def _while_any(work: Callable[[], tuple[int, int]], until: float) -> int:

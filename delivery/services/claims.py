@@ -12,6 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from delivery import rules
 from delivery.models import Message, MessageContent, NextHop, Pause, Recipient, Route, RouteHost
+from delivery.rules.bounces import wants
 from delivery.services.hops import Memory, hop_of, limits_of, locked
 
 LEASE = timedelta(minutes=5)  # a claim not renewed for so long is anybody's
@@ -87,6 +88,13 @@ class Envelope:
     @property
     def recipient_ids(self) -> tuple[int, ...]:
         return tuple(recipient.pk for recipient in self.recipients)
+
+    @property
+    def notify_success(self) -> tuple[int, ...]:
+        """Recipients of whose delivery the sender wants to be told (RFC 3461); never the null sender."""
+        if not self.sender:
+            return ()
+        return tuple(one.pk for one in self.recipients if wants(one.notify, "SUCCESS"))
 
 
 def _paused() -> Q:

@@ -227,6 +227,7 @@ def _built(
                 header=header if header.endswith(b"\r\n") else header[: header.rfind(b"\r\n") + 2],
                 content=data if whole else None,
                 delayed=kind == Message.Report.DELAY,
+                relayed=kind == Message.Report.RELAYED,
                 envid=message.envid,
                 smtputf8=message.smtputf8,
                 subject=message.subject,
@@ -246,7 +247,9 @@ def _fate(batch: Batch, recipient: Recipient, kind: Message.Report) -> building.
     refused = attempt and attempt.result == Attempt.Result.REFUSED and _words(attempt) == words
     over = recipient.expires_at <= batch.clock(hop.route.account_id)
     by_hand = kind == Message.Report.FAILURE and not (refused or over)
-    if kind == Message.Report.DELAY:
+    if kind == Message.Report.RELAYED:
+        status, words = bounces.relayed_status(attempt.reply if attempt else ""), ""
+    elif kind == Message.Report.DELAY:
         status = bounces.delay_status(words[4:])
     elif by_hand:
         status = bounces.REFUSED

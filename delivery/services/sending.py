@@ -36,6 +36,7 @@ class Transaction:
     host: str = ""
     milliseconds: int = 0
     offered: tuple[int | None, bool] | None = None  # SIZE in bytes, SMTPUTF8
+    to_tell: tuple[int, ...] = ()  # where delivered: the server will not tell the sender who wants to know
 
 
 @dataclass
@@ -183,10 +184,12 @@ def _write_attempts(groups: Sequence[_Group], now: datetime) -> None:
 def _write_final(groups: Sequence[_Group], courier: str, now: datetime) -> None:
     """Delivered recipients, and those that are as they were before."""
     delivered: list[int] = []
+    to_tell: set[int] = set()
     untouched: list[int] = []
     for group in groups:
         for done in group.transactions:
             untouched += done.released
+            to_tell.update(done.to_tell)
         for _, outcome, _ in group.judged:
             if outcome.verdict == Verdict.DELIVERED:
                 delivered.append(outcome.recipient_id)
@@ -194,7 +197,10 @@ def _write_final(groups: Sequence[_Group], courier: str, now: datetime) -> None:
                 untouched.append(outcome.recipient_id)
     if delivered:
         # Whoever holds the claim by now: the server has the message.
-        Recipient.objects.filter(pk__in=delivered).exclude(state__in=Recipient.FINAL).update(
+        open_ = Recipient.objects.exclude(state__in=Recipient.FINAL)
+        if to_tell:
+            open_.filter(pk__in=to_tell.intersection(delivered)).update(relay_due=True)
+        open_.filter(pk__in=delivered).update(
             state=Recipient.State.DELIVERED,
             final_at=now,
             attempts=F("attempts") + 1,

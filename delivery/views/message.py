@@ -113,7 +113,8 @@ def _attempt(one: Attempt) -> Step:
 
 
 def _report(one: Message) -> Step:
-    title = _("Delay warning sent") if one.report == Message.Report.DELAY else _("Bounce sent")
+    titles = {Message.Report.DELAY: _("Delay warning sent"), Message.Report.RELAYED: _("Receipt sent")}
+    title = titles.get(Message.Report(one.report), _("Bounce sent"))
     return Step(one.accepted_at, "deferred", title, message_id=one.pk)
 
 
