@@ -11,6 +11,7 @@ directory   which recipients are ours, and where their mail goes
 outbound    who may send to other organisations, and by which route
 commit      many messages, one transaction
 trace       the Received line, loops
+loglines    log lines of one turn of the loop, one write
 tls         the certificate, and new ones
 headers     a look at Message-ID, Subject and From for people who search
 """

@@ -12,6 +12,7 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from delivery.gateway.loglines import lines_together
 from delivery.gateway.server import Gateway
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,12 @@ async def _serve() -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    with lines_together():
+        await _serve_until(stop)
+
+
+async def _serve_until(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
     gateway = Gateway()
     loop.add_signal_handler(signal.SIGHUP, gateway.certificate.refresh)
     port = await gateway.start(settings.BIND_ADDRESS, settings.SMTP_PORT)
