@@ -35,6 +35,8 @@ class _Together:
 
     def let_go(self) -> None:
         lines, self._lines = self._lines, []
+        if not lines:
+            return
         with contextlib.suppress(OSError):  # nobody reads it: no reason to stop
             self._stream.write("".join(lines))
             self._stream.flush()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from delivery.gateway import data as data_module
 from delivery.gateway.data import DataReader
 from delivery.gateway.refusal import Refusal
 
@@ -138,3 +139,17 @@ def test_what_is_stored_cannot_end_early_when_it_is_sent_on(body: bytes) -> None
     sent = (b"\r\n" + bytes(reader.content(refuse_bare=False))).replace(b"\r\n.", b"\r\n..") + b".\r\n"
     for ending in (b"\r\n.\r\n", b"\n.\n", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n"):
         assert sent.find(ending) in (-1, len(sent) - len(ending))
+
+
+@pytest.mark.parametrize("bare", [b"\r", b"\n", b"\r\r\n"])
+@pytest.mark.parametrize("at", [-2, -1, 0])
+def test_line_ends_are_seen_wherever_the_pieces_meet(bare: bytes, at: int) -> None:
+    filling = b"x" * (data_module._PIECE - len(PREFIX) + at)
+    for ending, refused in ((b"\r\n", False), (bare, True)):
+        reader = DataReader(PREFIX, 1 << 20)
+        assert reader.feed(filling + ending + b"more\r\n.\r\n") == b""
+        if refused:
+            with pytest.raises(Refusal):
+                reader.content(refuse_bare=True)
+        else:
+            assert bytes(reader.content(refuse_bare=True)) == PREFIX + filling + ending + b"more\r\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import logging
 from contextlib import suppress
 
 import pytest
@@ -18,6 +21,7 @@ from delivery.gateway.addresses import (
     parse_path,
 )
 from delivery.gateway.headers import LONGEST, header_block, peek
+from delivery.gateway.loglines import lines_together
 from delivery.gateway.refusal import Refusal
 from delivery.gateway.trace import Tracer
 
@@ -207,3 +211,35 @@ def test_no_header_is_too_hostile(subject: bytes, sender: bytes) -> None:
         assert "\x00" not in text
         assert len(text) <= LONGEST
         text.encode()
+
+
+def test_log_lines_of_one_turn_are_one_write_in_order() -> None:
+    written: list[str] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    stream = Stream()
+    handler = logging.StreamHandler(stream)
+    root = logging.getLogger()
+
+    async def turn() -> None:
+        with lines_together():
+            log.warning("one")
+            log.warning("two")
+            assert written == []
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert written == ["one\ntwo\n"]
+            log.warning("at the end")
+
+    log = logging.getLogger("gateway-lines")
+    root.addHandler(handler)
+    try:
+        asyncio.run(turn())
+        assert handler.stream is stream
+    finally:
+        root.removeHandler(handler)
+    assert written[1:] == ["at the end\n"]
