@@ -54,6 +54,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> 
         _names(),
         _urls(),
         _tls(),
+        _provider(),
         _secrets(),
         _dns(),
         _gateway(),
@@ -146,6 +147,24 @@ def _urls() -> Iterator[CheckMessage]:
             20,
             "HEARTBEAT_URL is no http or https URL.",
             "Set HEARTBEAT_URL to such as https://heartbeat.example.net/ping/continuity, or leave it empty.",
+        )
+
+
+def _provider() -> Iterator[CheckMessage]:
+    issuer = _split(settings.OIDC_ISSUER)
+    if not settings.OIDC_ISSUER:
+        return
+    if not issuer or not issuer[1] or (issuer[0] != "https" and issuer[1] not in ("127.0.0.1", "::1")):
+        yield _error(
+            21,
+            "OIDC_ISSUER is no https URL: who signs in could be changed on the way.",
+            "Set OIDC_ISSUER to such as https://login.example.com/realms/staff, or leave it empty.",
+        )
+    if not settings.OIDC_CLIENT_ID or not settings.OIDC_CLIENT_SECRET:
+        yield _error(
+            22,
+            "OIDC_ISSUER is set without OIDC_CLIENT_ID and OIDC_CLIENT_SECRET.",
+            "Set both to what the provider gave you for Continuity, or leave OIDC_ISSUER empty.",
         )
 
 

@@ -49,13 +49,18 @@ class PasswordForm(forms.Form):
         return password
 
 
-class SetUpForm(CodeForm):
+class SetUpForm(forms.Form):
     """The first code of an app that was just set up."""
 
-    field_order = ("code", "password")
+    code = forms.CharField(
+        label=_lazy("Code"),
+        max_length=40,
+        help_text=_lazy("Six digits."),
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )
 
 
-class ReplaceForm(CodeForm, PasswordForm):
+class ReplaceForm(SetUpForm, PasswordForm):
     """The first code of an app that takes the place of another."""
 
     field_order = ("code", "password")

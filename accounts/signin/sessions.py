@@ -5,6 +5,7 @@ Django's database sessions with columns beside the sealed data (SESSION_ENGINE n
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.base_session import AbstractBaseSession
-from django.db import models
+from django.db import DatabaseError, models
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -23,6 +24,7 @@ from django_stubs_ext.db.models import TypedModelMeta
 
 from accounts.client import client_address
 
+logger = logging.getLogger(__name__)
 SEEN_EVERY = timedelta(minutes=1)
 NAME_CHARACTERS = 24
 
@@ -119,9 +121,12 @@ def seen(request: HttpRequest, now: datetime) -> None:
     moved = row.ip_address != store.ip_address
     if moved or now - row.seen_at >= SEEN_EVERY:
         row.ip_address, row.seen_at = store.ip_address, now
-        Session.objects.filter(pk=row.pk).update(
-            ip_address=store.ip_address, browser=store.browser, seen_at=now
-        )
+        try:
+            Session.objects.filter(pk=row.pk).update(
+                ip_address=store.ip_address, browser=store.browser, seen_at=now
+            )
+        except DatabaseError as error:  # a full disk, say: the page is needed all the more
+            logger.warning("Not noted when a session was last seen: %s", error)
 
 
 def of(user_id: int, now: datetime) -> list[Session]:

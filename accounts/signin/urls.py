@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from accounts.signin import own_views, views
+from accounts.signin import oidc_views, own_views, views
 
 sign_in_urls = [
     path("", views.SignIn.as_view(), name="sign-in"),
     path("code/", views.code, name="sign-in-code"),
+    path("oidc/", oidc_views.set_out, name="oidc"),
+    path("oidc/back/", oidc_views.arrive, name="oidc-back"),
     path("second-factor/", views.set_up, name="second-factor"),
     path("second-factor/qr.svg", views.qr, name="second-factor-qr"),
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from axes.handlers.proxy import AxesProxyHandler
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm
@@ -21,7 +22,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.access import user_actor
 from accounts.models import User
-from accounts.signin import half, second_factor
+from accounts.signin import half, oidc, second_factor
 from accounts.signin.forms import CodeForm, ReplaceForm, SetUpForm
 
 
@@ -30,6 +31,10 @@ class SignIn(LoginView):
 
     template_name = "accounts/sign_in.html"
     redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        provider = settings.OIDC_NAME if oidc.enabled() else ""
+        return super().get_context_data(provider=provider, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         user = form.get_user()
@@ -89,7 +94,12 @@ def set_up(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "accounts/second_factor.html",
-        {"form": form, "replacing": replacing, "secret": second_factor.secret_words(device)},
+        {
+            "form": form,
+            "replacing": replacing,
+            "secret": second_factor.secret_words(device),
+            "link": device.config_url,
+        },
     )
 
 
@@ -124,7 +134,7 @@ def _verify(request: HttpRequest, user: User, form: CodeForm) -> str | None:
     return by
 
 
-def _set_up(request: HttpRequest, user: User, form: CodeForm) -> list[str] | None:
+def _set_up(request: HttpRequest, user: User, form: SetUpForm) -> list[str] | None:
     actor = user_actor(request, user)
     try:
         codes = second_factor.set_up(user, form.cleaned_data["code"], actor, request.session.session_key)

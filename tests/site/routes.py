@@ -12,6 +12,8 @@ from tests.site.pages import World
 PUBLIC = {
     "sign-in/",
     "sign-in/code/",
+    "sign-in/oidc/",
+    "sign-in/oidc/back/",
     "m/<str:token>/",
     "m/<str:token>/<str:action>/",
     "receipts/^twilio/(?P<message_id>\\d{1,18}\\.\\d{1,18})/$",

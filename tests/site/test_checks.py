@@ -34,6 +34,7 @@ def test_the_defaults_pass() -> None:
         ("SMTP_PORT", 65536, "E002"),
         ("DEMO_SMTP_PORT", -1, "E002"),
         ("SMTP_PORT", 8000, "E003"),
+        ("SIGN_IN_FAILURES", 0, "E014"),
         ("BIND_ADDRESS", "localhost", "E004"),
         ("BIND_ADDRESS", "300.1.1.1", "E004"),
         ("GATEWAY_NAME", "gateway", "E006"),
@@ -150,3 +151,10 @@ def test_every_setting_is_explained_in_the_example() -> None:
     explained = set(re.findall(r"^#([A-Z_]+)=", Path(".env.example").read_text(), re.MULTILINE))
     assert len(names) > 15
     assert names == explained
+
+
+def test_a_provider_needs_https_and_credentials(settings: Settings) -> None:
+    settings.OIDC_ISSUER = "http://login.example.com"
+    assert found() == ["continuity.E021", "continuity.E022"]
+    settings.OIDC_ISSUER, settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET = "https://x.example", "a", "b"
+    assert found() == []
