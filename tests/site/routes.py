@@ -65,7 +65,11 @@ def for_support(world: World) -> list[str]:
 
 def files(world: World) -> list[str]:
     """Files that administrators fetch by GET."""
-    return [f"/settings/domains/{world.domain.pk}/recipients/export/"]
+    return [
+        f"/settings/domains/{world.domain.pk}/recipients/export/",
+        f"/people/import/{world.account.person_imports.latest('pk').pk}/errors/",
+        "/people/export/",
+    ]
 
 
 def all_routes() -> Iterator[str]:
