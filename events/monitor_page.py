@@ -27,7 +27,7 @@ from monitoring.charts import CounterChart, counter_chart
 from monitoring.models import Monitor, Outage, Window
 from notifications.models import Suspension
 
-WINDOWS, OUTAGES, ROWS = 30, 5, 200
+WINDOWS, OUTAGES, ROWS = 30, 5, 60
 # What the chart shows at choice, in windows: of the usual ones a day, a week, and 30 days.
 RANGES = (720, 5_040, replay.MOST_WINDOWS)
 AROUND = 30
@@ -46,7 +46,7 @@ def monitor(request: ConsoleRequest, pk: int) -> HttpResponse:
         account=request.account,
     )
     now = timezone.now()
-    month = history.stretches(found, now - _span(found), now)
+    month = history.latest_stretches(found, _span(found), now)
     looked_at = _outage(request, found)
     since, until, chosen = _range(request, found, looked_at, now)
     inside = since >= now - _span(found)

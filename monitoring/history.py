@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import CharField, Q
 from django.db.models.functions import Cast
@@ -14,6 +14,45 @@ from monitoring.replay import Stretch
 
 # So many failed windows are shown of what led to one outage.
 MOST_FAILED = 12
+# What was read of so many monitors is kept, and read anew after so long.
+MOST_KEPT, KEPT_FOR = 100, timedelta(minutes=10)
+# By monitor and span: from when on, and its stretches.
+_kept: dict[tuple[int, timedelta], tuple[datetime, tuple[Stretch, ...]]] = {}
+
+
+def latest_stretches(monitor: Monitor, span: timedelta, now: datetime) -> tuple[Stretch, ...]:
+    """The stretches of the last `span` or up to ten minutes more; one query.
+
+    Judged windows do not change, so that after the first time only those are read that have been added. Those
+    judged by a clock that was ahead go when it is put back: then the monitor is judged from an earlier time.
+    """
+    key, since = (monitor.pk, span), now - span
+    begun, known = _kept.get(key, (since, ()))
+    until = known[-1].end if known else begun
+    judged_again = monitor.judged_until is not None and monitor.judged_until < until
+    if judged_again or until > now or not begun <= since <= begun + KEPT_FOR:
+        begun, known, until = since, (), since
+    found = _joined(known, stretches(monitor, until, now))
+    if len(_kept) >= MOST_KEPT:
+        _kept.clear()
+    _kept[key] = begun, found
+    return found
+
+
+def forget_kept() -> None:
+    """Read everything anew."""
+    _kept.clear()
+
+
+def _joined(known: tuple[Stretch, ...], added: Sequence[Stretch]) -> tuple[Stretch, ...]:
+    """Both, with the stretch that goes on across the seam as one."""
+    if not known or not added:
+        return (*known, *added)
+    last, first = known[-1], added[0]
+    if (last.end, last.step, last.verdict) != (first.start, first.step, first.verdict):
+        return (*known, *added)
+    both = replace(last, end=first.end, windows=last.windows + first.windows, last=first.last)
+    return (*known[:-1], both, *added[1:])
 
 
 def stretches(monitor: Monitor, since: datetime, until: datetime) -> list[Stretch]:

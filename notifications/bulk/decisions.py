@@ -144,6 +144,7 @@ def retry(
                 due_at=made.now,
                 tries=0,
                 words="",
+                earlier="",
                 ended_at=None,
             )
         if not number:

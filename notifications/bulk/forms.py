@@ -30,7 +30,11 @@ class NoticeForm(AccountForm[Notice]):
             "way": forms.RadioSelect,
             "groups": forms.CheckboxSelectMultiple,
         }
-        help_texts = {"sms_text": gettext_lazy("Needed when somebody is reached by SMS.")}
+        help_texts = {
+            "sms_text": gettext_lazy(
+                "Needed when somebody is reached by SMS, also because the e-mail failed."
+            )
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -24,7 +24,10 @@ class Notice(models.Model):
         DONE = "done", _("Finished")
 
     class Way(models.TextChoices):
-        """By which channels, in order: for each person the first for which there is an address."""
+        """By which channels, in order: for each person the first for which there is an address.
+
+        One that fails for good is followed by the next, never by one before it.
+        """
 
         EMAIL_SMS = "email,sms", _("E-mail; SMS to those without an e-mail address")
         SMS_EMAIL = "sms,email", _("SMS; e-mail to those without a phone number")
@@ -109,6 +112,9 @@ class NoticeRecipient(models.Model):
     claimed_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     words = models.TextField(blank=True, help_text=_("The provider's, or why it failed."))
+    earlier = models.TextField(
+        blank=True, help_text=_("By which channel it failed before this one, and with which words.")
+    )
 
     objects = NoticeRecipientQuerySet.as_manager()
 

@@ -13,12 +13,14 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from notifications.bulk import rules
 from notifications.bulk.models import Notice, NoticeRecipient
 from notifications.bulk.people import FIELDS, addressed, with_way
 
 STEP = 1000
+CHANNELS = {"email": gettext_lazy("E-mail"), "sms": gettext_lazy("SMS")}
 Copy = NoticeRecipient.State
 
 
@@ -86,17 +88,44 @@ def claim(notice_id: int, channel: str, token: str, room: int, now: datetime) ->
     return found
 
 
-def settle(notice_id: int, token: str, fates: Sequence[Fate], now: datetime) -> None:
-    """Write down what became of copies claimed with `token`, also of those given up as unknown meanwhile."""
-    cancelled = False
+def settle(notice_id: int, token: str, fates: Sequence[Fate], now: datetime) -> int:
+    """Write down what became of copies claimed with `token`, also of those given up as unknown meanwhile.
+
+    A copy that failed for good goes on by the next channel of the notice, if its person has an address for
+    it. Returns how many do.
+    """
+    cancelled, further = False, {}
     with transaction.atomic(savepoint=False):
-        if any(fate.state == Copy.PENDING for fate in fates):
+        if any(fate.state in (Copy.PENDING, Copy.FAILED) for fate in fates):
             # Locked, so that a cancellation finds every copy that is pending, or we find the cancellation.
             notice = Notice.objects.select_for_update(no_key=True).get(pk=notice_id)
             cancelled = notice.state == Notice.State.CANCELLED
-        rows = [_row(fate, token, now, cancelled=cancelled) for fate in fates]
+            if notice.state in (Notice.State.RUNNING, Notice.State.PAUSED):
+                further = _further(notice, token, fates, now)
+        rows = [_row(fate, token, now, cancelled=cancelled) for fate in fates if fate.copy.id not in further]
         with connection.cursor() as cursor:
             cursor.executemany(_SETTLE, rows)
+            cursor.executemany(_GO_ON, list(further.values()))
+    return len(further)
+
+
+def _further(notice: Notice, token: str, fates: Sequence[Fate], now: datetime) -> dict[int, tuple[Any, ...]]:
+    """Of the copies that failed those that go on by a later channel: what is written of each."""
+    words = {fate.copy.id: fate.words for fate in fates if fate.state == Copy.FAILED}
+    usable = [one for one in notice.order if one != "sms" or notice.sms_text.strip()]
+    if not words or len(notice.order) < 2:
+        return {}
+    now_due = connection.ops.adapt_datetimefield_value(now)
+    found = {}
+    copies = NoticeRecipient.objects.filter(pk__in=words, claim=token, person__isnull=False)
+    for copy in copies.select_related("person"):
+        later = [one for one in usable if notice.order.index(one) > notice.order.index(copy.channel)]
+        channel = next((one for one in later if getattr(copy.person, FIELDS[one])), "")
+        if channel:
+            address = getattr(copy.person, FIELDS[channel])
+            failed = f"{CHANNELS[copy.channel]}, {copy.address}: {words[copy.pk]}"
+            found[copy.pk] = (channel, address, failed, now_due, copy.pk, token)
+    return found
 
 
 def _row(fate: Fate, token: str, now: datetime, *, cancelled: bool) -> tuple[Any, ...]:
@@ -113,6 +142,12 @@ def _row(fate: Fate, token: str, now: datetime, *, cancelled: bool) -> tuple[Any
 _SETTLE = (
     f"UPDATE {NoticeRecipient._meta.db_table}"  # noqa: S608  (our own table)
     " SET state = %s, words = %s, ended_at = %s, due_at = %s, tries = %s"
+    " WHERE id = %s AND claim = %s AND state IN ('sending', 'unknown')"
+)
+_GO_ON = (
+    f"UPDATE {NoticeRecipient._meta.db_table}"  # noqa: S608  (our own table)
+    " SET state = 'pending', channel = %s, address = %s, earlier = %s, words = '', tries = 0,"
+    " ended_at = NULL, due_at = %s"
     " WHERE id = %s AND claim = %s AND state IN ('sending', 'unknown')"
 )
 

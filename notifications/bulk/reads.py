@@ -23,6 +23,7 @@ class Progress:
     left: int
     per_second: float
     time_left: timedelta | None
+    further: int = 0  # went on by another channel, because the first one failed
 
     @property
     def total(self) -> int:
@@ -37,7 +38,9 @@ class Progress:
 def progress_of(notice: Notice, now: datetime) -> Progress:
     """Its progress at `now`. While people are being listed, those not listed yet count as left."""
     copies = NoticeRecipient.objects.filter(notice=notice)
-    counts: dict[str, int] = dict(copies.order_by().values_list("state").annotate(Count("pk")))
+    went_on = Count("pk", filter=~Q(earlier=""))
+    states = list(copies.order_by().values_list("state").annotate(all=Count("pk"), went_on=went_on))
+    counts: dict[str, int] = {state: number for state, number, _further in states}
     left = counts.get(Copy.PENDING, 0) + counts.get(Copy.SENDING, 0)
     running = notice.state == Notice.State.RUNNING
     if running and not notice.listed:
@@ -49,7 +52,8 @@ def progress_of(notice: Notice, now: datetime) -> Progress:
     if running and notice.started_at:
         finished = copies.filter(ended_at__gt=now - rules.RATE_OVER).exclude(state=Copy.UNREACHABLE).count()
         per_second = rules.rate(finished, now - notice.started_at)
-    return Progress(counts, left, per_second, rules.time_left(left, per_second))
+    further = sum(number for _state, _all, number in states)
+    return Progress(counts, left, per_second, rules.time_left(left, per_second), further)
 
 
 @dataclass(frozen=True)

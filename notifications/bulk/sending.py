@@ -143,13 +143,19 @@ class _Slice:
                     waiting |= lane.allowance.exhausted() is None
         if not fates and not wanted:
             return waiting
-        claimed = keep_trying(partial(self._commit, fates, wanted))
+        further, claimed = keep_trying(partial(self._commit, fates, wanted))
         self.held += sum(map(len, claimed)) - len(fates)
         for (lane, allowed), copies in zip(wanted, claimed, strict=True):
             lane.allowance.draw(len(copies))
             lane.dry = len(copies) < allowed
             lane.put(copies)
-        return waiting or any(claimed)
+        self._go_on(further)
+        return waiting or bool(further) or any(claimed)
+
+    def _go_on(self, further: int) -> None:
+        """So many copies failed, and are due by another channel now."""
+        for lane in self.lanes if further else ():
+            lane.dry = False
 
     def _allowed(self, lane: Lane, room: int) -> int:
         """How many of them the limits allow."""
@@ -158,12 +164,13 @@ class _Slice:
             self.limit = lane.allowance.exhausted() or self.limit
         return allowed
 
-    def _commit(self, fates: list[Fate], wanted: list[tuple[Lane, int]]) -> list[list[Claimed]]:
+    def _commit(self, fates: list[Fate], wanted: list[tuple[Lane, int]]) -> tuple[int, list[list[Claimed]]]:
         now, notice_id, token = self.clock(), self.notice.pk, self.token
         with transaction.atomic():
-            if fates:
-                progress.settle(notice_id, token, fates, now)
-            return [progress.claim(notice_id, lane.channel, token, room, now) for lane, room in wanted]
+            further = progress.settle(notice_id, token, fates, now) if fates else 0
+            return further, [
+                progress.claim(notice_id, lane.channel, token, room, now) for lane, room in wanted
+            ]
 
     def _gathered(self) -> list[Outcome]:
         """The outcomes of a moment; none when nothing ended in it."""
@@ -209,7 +216,7 @@ class _Slice:
             return False
         if self.refused:
             fates = [_fate(outcome, now) for outcome in self.refused]
-            keep_trying(lambda: progress.settle(self.notice.pk, self.token, fates, now))
+            self._go_on(keep_trying(lambda: progress.settle(self.notice.pk, self.token, fates, now)))
         if self.sent:
             keep_trying(lambda: progress.back(self.notice.pk))
         elif self.limit:

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from accounts.models import Account, MailDomain
 from delivery.models import Attempt, Message, NextHop, Recipient, Route, RouteHost
-from monitoring import ourselves
+from monitoring import history, ourselves
 from monitoring.models import Monitor
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -71,9 +71,10 @@ class Site:
 
 
 @pytest.fixture(autouse=True)
-def _any_disk_will_do_and_who_is_silent_is_not_waited_for(
+def _any_disk_will_do_who_is_silent_is_not_waited_for_and_nothing_is_remembered(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    history.forget_kept()
     settings.DISK_FAILED_MB = 0
     monkeypatch.setattr(ourselves, "ONE", 0.3)
 

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry, Contact, Membership
 from accounts.services import SCHEDULER, decision
-from monitoring import rules
+from monitoring import history, rules
 from monitoring.forms import MonitorForm, ThresholdForm
 from monitoring.models import Monitor, Outage, Window
 from notifications.models import Suspension
@@ -218,7 +218,50 @@ def test_a_month_costs_as_many_queries_as_an_hour(site: Site, administrator: Cli
     few, _page = queries("?windows=21600")
     Window.objects.all().delete()
     Outage.objects.all().delete()
+    history.forget_kept()
     judged(site.monitor, ([1] * 3 + [-1] * 57) * 60)
     many, page = queries("?windows=21600")
     assert few == many
     assert len(ET.tostring(drawn(page))) < 60_000
+
+
+def test_what_was_read_is_kept_until_more_is_judged(site: Site) -> None:
+    monitor, span = site.monitor, timedelta(days=30)
+    judged(monitor, [-1] * 20 + [1] * 5)
+    first = history.latest_stretches(site.fresh(), span, START)
+    assert [(one.windows, one.last) for one in first] == [(20, 0), (5, 3)]
+
+    def window(number: int, verdict: str, step: int, counter: int) -> None:
+        at = START + number * WINDOW
+        Window.objects.create(
+            monitor=monitor, start=at, end=at + WINDOW, verdict=verdict, step=step, counter=counter
+        )
+
+    window(0, "failure", 1, 3)
+    window(1, "success", -1, 2)
+    now = START + 2 * WINDOW
+    Monitor.objects.update(judged_until=now)
+    with CaptureQueriesContext(connection) as captured:
+        later = history.latest_stretches(site.fresh(), span, now)
+    assert len(captured) == 2, "the monitor, and the windows"
+    assert [(one.windows, one.first, one.last) for one in later] == [(20, 0, 0), (6, 1, 3), (1, 2, 2)]
+    assert later == tuple(history.stretches(monitor, now - span, now))
+    # A clock that was ahead is put back: what it had seen is gone.
+    Window.objects.filter(start__gte=START + WINDOW).delete()
+    Monitor.objects.update(judged_until=START + WINDOW)
+    assert [one.windows for one in history.latest_stretches(site.fresh(), span, now)] == [20, 6]
+
+
+def test_a_monitor_whose_route_was_removed_says_what_to_do(site: Site, administrator: Client) -> None:
+    edit = f"/monitors/{site.monitor.pk}/edit/"
+    assert "was removed" not in look(administrator, site) + administrator.get(edit).content.decode()
+    site.route.delete()
+    for page in (look(administrator, site), administrator.get(edit).content.decode()):
+        assert "The route that this monitor watched was removed." in page
+        assert "It watches nothing, and nobody is alerted by it." in page
+    assert "Change the monitor" in look(administrator, site)
+    Monitor.objects.update(outbound_host="mail.example.org")
+    for page in (look(administrator, site), administrator.get(edit).content.decode()):
+        assert "the outbound check goes on" in page
+    Monitor.objects.update(inbound=False)
+    assert "was removed" not in look(administrator, site)

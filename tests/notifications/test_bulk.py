@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from accounts.models import Account, AuditEntry, Group, Person
 from accounts.services import SCHEDULER, AlreadyDone, Refused
-from notifications.bulk import decisions, people, progress, rules, sending
+from notifications.bulk import decisions, people, progress, reads, rules, sending
 from notifications.bulk.models import Notice, NoticeRecipient
 from notifications.rules import HOUR, Limit
 from tests.notifications.conftest import NOW
@@ -171,6 +171,52 @@ def test_an_address_refused_for_good_fails_and_is_tried_again_at_its_new_address
     assert got == {"new@elsewhere.example", "lost@elsewhere.example"}
     with pytest.raises(Refused, match="nobody to try again"):
         decisions.retry(account.pk, SCHEDULER, notice.pk)
+
+
+def test_who_is_not_reached_by_the_first_channel_is_by_the_next_and_once_by_each(
+    account: Account, write: Write, mail_relay: Relay, provider: SmsProvider
+) -> None:
+    both, lost = add_person(account, 1, sms=True), add_person(account, 2)
+    notice = write()
+    start(notice)
+    mail_relay.at_rcpt = "550 5.1.1 no such user"
+    assert sending.run(notice.pk, LATER) is False
+    copy = notice.recipients.get(person=both)
+    assert (copy.state, copy.channel, copy.address, copy.tries) == ("sent", "sms", both.phone, 1)
+    assert copy.earlier == f"E-mail, {both.alternate_address}: 550 5.1.1 no such user"
+    assert notice.recipients.get(person=lost).earlier == ""
+    counted = reads.progress_of(notice, LATER)
+    assert (counted.counts, counted.total, counted.further) == ({"sent": 1, "failed": 1}, 2, 1)
+    notice.refresh_from_db()
+    assert (notice.state, len(provider.received), len(mail_relay.refused)) == ("done", 1, 2)
+    # Only who failed is tried again, and from the first channel on.
+    Person.objects.filter(pk=lost.pk).update(phone="+4915100000009")
+    mail_relay.recover()
+    decisions.retry(account.pk, SCHEDULER, notice.pk)
+    sending.run(notice.pk, LATER)
+    assert [mail.recipients for mail in mail_relay.received] == [(lost.alternate_address,)]
+    assert (fates(notice), len(provider.received)) == ({"sent": 2}, 1)
+
+
+def test_the_last_channel_is_the_end_and_without_sms_text_there_is_no_sms(
+    account: Account, write: Write, mail_relay: Relay
+) -> None:
+    person = add_person(account, 1, sms=True)
+    for changes, way in (({"sms_text": " "}, "email"), ({"way": "email"}, "email"), ({}, "sms")):
+        notice = write(**changes)
+        start(notice)
+        progress.list_people(notice.pk, NOW)
+        (copy,) = progress.claim(notice.pk, "email", "token", 1, LATER)
+        failed = [progress.Fate(copy, NoticeRecipient.State.FAILED, "550 no")]
+        assert progress.settle(notice.pk, "token", failed, LATER) == (way == "sms")
+        row = notice.recipients.get()
+        assert (row.channel, row.state) == (way, "pending" if way == "sms" else "failed")
+    (copy,) = progress.claim(notice.pk, "sms", "token", 1, LATER)
+    assert progress.settle(notice.pk, "token", [progress.Fate(copy, row.State.FAILED, "21211")], LATER) == 0
+    row.refresh_from_db()
+    assert (row.state, row.words) == ("failed", "21211")
+    assert row.earlier == f"E-mail, {person.alternate_address}: 550 no"
+    decisions.cancel(account.pk, SCHEDULER, notice.pk)
 
 
 def test_an_address_refused_for_now_waits_and_fails_after_four_tries(
