@@ -8,6 +8,8 @@ from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import Value
+from django.db.models.functions import Left, StrIndex
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
@@ -204,6 +206,12 @@ class AuditEntry(models.Model):
     after = models.CharField(max_length=160, blank=True)
     reason = models.TextField(blank=True)
     details = models.JSONField(default=dict)
+    # By the database itself, so that it cannot say something else than the action that the hash covers.
+    topic = models.GeneratedField(
+        expression=Left("action", StrIndex("action", Value(".")) - 1),
+        output_field=models.CharField(max_length=48),
+        db_persist=True,
+    )
     request_key = models.CharField(max_length=64, null=True, blank=True)
     previous_hash = models.CharField(max_length=64, blank=True)
     hash = models.CharField(max_length=64)
@@ -215,8 +223,12 @@ class AuditEntry(models.Model):
             models.UniqueConstraint(fields=["account", "request_key"], name="audit_request_once"),
         ]
         indexes = [
-            models.Index(fields=["account", "at"]),
             models.Index(fields=["account", "subject", "number"]),
+            # One for each filter of the history, in the order in which it is read.
+            models.Index(fields=["account", "at", "number"], name="audit_by_time"),
+            models.Index(fields=["account", "topic", "at", "number"], name="audit_by_topic"),
+            models.Index(fields=["account", "actor_name", "at", "number"], name="audit_by_actor"),
+            models.Index(fields=["account", "subject", "at", "number"], name="audit_by_subject"),
         ]
 
     def __str__(self) -> str:

@@ -24,6 +24,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
         (_("Dashboard"), reverse("dashboard")),
         (_("Queue"), reverse("queue")),
         (_("Events"), reverse("events")),
+        (_("History"), reverse("history")),
         (_("Monitors"), reverse("monitors")),
         (_("Contacts"), reverse("contacts")),
         (_("People"), reverse("people")),

@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("queue/", include("delivery.urls")),
     path("events/", include("events.console_urls")),
     path("events/", include("events.checklist_urls")),
+    path("history/", include("continuity_site.history_urls")),
     path("m/", include("events.urls")),
     path("monitors/<int:pk>/steps/", steps, name="monitor-steps"),
     path("monitors/", include("monitoring.urls")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from accounts.models import AuditEntry
 from delivery.models import NextHop
@@ -26,6 +26,12 @@ class Span:
         return Scope(account_id, self.start, self.end, waiting_at_start=True)
 
 
+def overlapping(event: ContinuityEvent, until: datetime) -> QuerySet[Outage]:
+    """The outages that lasted at some time of the event, up to `until`."""
+    lasting = Q(closed_at=None) | Q(closed_at__gte=event.starts_at)
+    return Outage.objects.filter(lasting, account=event.account_id, opened_at__lte=until)
+
+
 def span(event: ContinuityEvent, now: datetime) -> Span:
     """The stretch of an event whose mail belongs to it; three queries.
 
@@ -35,16 +41,17 @@ def span(event: ContinuityEvent, now: datetime) -> Span:
     """
     over = event.ended_at or event.ends_at
     until = min(over, now)
-    outages = Outage.objects.filter(
-        Q(closed_at=None) | Q(closed_at__gte=event.starts_at), account=event.account_id, opened_at__lte=until
-    ).values_list("failing_since", flat=True)
-    start = min([event.starts_at, *outages])
+    start = min([event.starts_at, *overlapping(event, until).values_list("failing_since", flat=True)])
+    # By the index of the topic, and no further than needed: years may have gone by since.
     rows = AuditEntry.objects.filter(
-        account=event.account_id, at__gte=start, action__in=("route.down", "route.recovering", "route.up")
-    ).order_by("number")
+        account=event.account_id,
+        topic="route",
+        at__gte=start,
+        action__in=("route.down", "route.recovering", "route.up"),
+    ).order_by("at", "number")
     away: set[object] = set()
     end = until
-    for action, at, details in rows.values_list("action", "at", "details"):
+    for action, at, details in rows.values_list("action", "at", "details").iterator(chunk_size=200):
         if not away and at > until:
             break
         hop = details.get("next_hop")

@@ -70,7 +70,11 @@ class Table:
     @cached_property
     def _others(self) -> list[Any]:
         fields = self._model._meta.concrete_fields
-        return [field for field in fields if not field.primary_key and field.column not in self._named]
+        return [
+            field
+            for field in fields
+            if not (field.primary_key or field.generated or field.column in self._named)
+        ]
 
     @property
     def _rest(self) -> Row:

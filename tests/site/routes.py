@@ -33,6 +33,8 @@ OWN = {
 }
 # Change something though they are pages that support staff read: of their own, or what is theirs to do.
 THEIR_OWN = {"zone", "calls"}
+# Files of the account that is looked at, for support staff as for administrators.
+READ_AS_FILES = ["/history/history.csv"]
 
 
 def changing(world: World) -> list[str]:

@@ -12,7 +12,7 @@ from django.urls import resolve, reverse
 
 from accounts.models import AuditEntry, Membership, User
 from tests.site.pages import NOW, OF_ROWS, World, make_user, make_world, signed_in
-from tests.site.routes import OWN, PUBLIC, THEIR_OWN, all_routes, changing, files, for_support
+from tests.site.routes import OWN, PUBLIC, READ_AS_FILES, THEIR_OWN, all_routes, changing, files, for_support
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +39,7 @@ def route_of(address: str) -> str:
 
 
 def _walked(world: World) -> list[str]:
-    return [*world.addresses().values(), *changing(world), *for_support(world), *files(world)]
+    return [*world.addresses().values(), *changing(world), *for_support(world), *files(world), *READ_AS_FILES]
 
 
 def test_every_address_has_an_expectation(ours: World) -> None:
@@ -90,6 +90,17 @@ def test_files_are_for_administrators_of_the_account(ours: World, stranger: Clie
         assert theirs.status_code == 404 or "<int:" not in route_of(address), address
         assert b"@ours" not in theirs.getvalue(), address
         assert administrator.get(address).status_code == 200, address
+
+
+def test_files_that_support_staff_read_hold_nothing_of_another_account(ours: World, stranger: Client) -> None:
+    support = signed_in(ours, Membership.Role.SUPPORT, "sam")
+    nobody = Client()
+    nobody.force_login(make_user("nobody", None, None))
+    for address in READ_AS_FILES:
+        assert [client.get(address).status_code for client in (Client(), nobody)] == [302, 403], address
+        own, other = (b"".join(client.get(address)).decode() for client in (support, stranger))
+        of_ours = ours.account.audit.latest("number").hash
+        assert (of_ours in own, of_ours in other) == (True, False), address
 
 
 def test_what_is_the_users_own_needs_a_user_and_no_account() -> None:
