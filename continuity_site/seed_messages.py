@@ -67,6 +67,7 @@ class _Batch:
     contents: list[Row] = field(default_factory=list)
     recipients: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
+    bounced: list[tuple[int, str, datetime]] = field(default_factory=list)  # message, its sender, when
 
 
 def seed_messages(
@@ -141,7 +142,44 @@ class _Writer:
             _CONTENTS.insert(batch.contents)
             _RECIPIENTS.insert(batch.recipients)
             _ATTEMPTS.insert(batch.attempts)
+            self._reports(batch)
         return number
+
+    def _reports(self, batch: _Batch) -> None:
+        """What told the senders, as the books want it; nothing is left of it but that."""
+        reports = Message.objects.bulk_create(
+            Message(
+                account=self.account,
+                accepted_at=at,
+                size=2000,
+                taken=1,
+                client_address="127.0.0.1",
+                report=Message.Report.FAILURE,
+                report_of_id=pk,
+                subject="Undeliverable mail",
+                content_deleted_at=at,
+            )
+            for pk, _sender, at in batch.bounced
+        )
+        recipients = Recipient.objects.bulk_create(
+            Recipient(
+                message=report,
+                next_hop=self.hop,
+                address=sender,
+                state=State.DELIVERED,
+                accepted_at=at,
+                next_attempt_at=at,
+                expires_at=at + LIFETIME,
+                attempts=1,
+                final_at=at,
+            )
+            for report, (_pk, sender, at) in zip(reports, batch.bounced, strict=True)
+        )
+        taken = {"next_hop": self.hop, "duration_ms": 30, "host": self.host, "result": Result.DELIVERED}
+        Attempt.objects.bulk_create(
+            Attempt(recipient=one, at=one.accepted_at, stage="end", code=250, reply="2.0.0 Ok", **taken)
+            for one in recipients
+        )
 
     def _message(self, batch: _Batch, pk: int, recipients: list[int], at: datetime) -> None:
         letter = words.letter(self.random, at, pk)
@@ -150,7 +188,7 @@ class _Writer:
         keep = self.now - at < KEPT
         for recipient, address in zip(recipients, addresses, strict=False):
             keep |= self._recipient(
-                batch, recipient, pk, address, at, bool(letter.sender and letter.authentic)
+                batch, recipient, pk, address, at, letter.sender if letter.authentic else ""
             )
         size = letter.size
         if keep:
@@ -165,11 +203,12 @@ class _Writer:
             )
         )
 
-    def _recipient(
-        self, batch: _Batch, pk: int, message: int, address: str, at: datetime, told: bool
-    ) -> bool:
-        """Append the recipient and its attempts. Whether the content must be there, however old it is."""
-        state = self._fate(at, told)
+    def _recipient(self, batch: _Batch, pk: int, message: int, address: str, at: datetime, told: str) -> bool:
+        """Append the recipient, its attempts, and who is `told` if it bounced.
+
+        Whether the content must be there, however old it is.
+        """
+        state = self._fate(at, bool(told))
         tries = self._tries(state, at)
         for when, result, stage, code, reply in tries:
             took = self.random.randint(12, 90) if code else 0
@@ -177,6 +216,8 @@ class _Writer:
                 (pk, self.hop.pk, stored(when), took, self.host, result, stage, code, reply)
             )
         last = tries[-1][0] if tries else at
+        if state == State.BOUNCED:
+            batch.bounced.append((message, told, last))
         final = stored(last) if state in Recipient.FINAL else None
         due = max(last, self.now + timedelta(minutes=self.random.uniform(2, 240)))
         words_of_last = (

@@ -61,12 +61,17 @@ def _recipient_checks() -> list[tuple[StrPromise, Q]]:
     taken = Q(Exists(_attempts(result=_RESULT.DELIVERED)))
     tried = _attempts(result__in=(_RESULT.DELIVERED, _RESULT.DEFERRED, _RESULT.REFUSED))
     number = tried.order_by().values("recipient").annotate(number=Count("pk")).values("number")
+    report = Message.objects.filter(
+        report_of=OuterRef("message"), report=Message.Report.FAILURE, accepted_at=OuterRef("final_at")
+    )
     # Most were tried once, and whether that attempt is there another check has asked.
     tried_more = Q(attempts__gt=1) | (Q(attempts=1) & ~delivered)
     return [
         (_("waits, but its content is gone"), waiting & ~content),
         (_("delivered, but no attempt says so"), delivered & ~taken),
         (_("an attempt delivered it, but its state is another"), ~delivered & taken),
+        # A bounce and its report are one transaction, and have one instant. Silent ends are rejections.
+        (_("bounced, but no report to its sender was written"), Q(state=_STATE.BOUNCED) & ~Q(Exists(report))),
         (_("final, but without the time of it"), final & Q(final_at=None)),
         (_("has a final time, but still waits"), waiting & Q(final_at__isnull=False)),
         (_("being sent, but by nobody"), sending & (Q(claimed_by="") | Q(claimed_at=None))),

@@ -105,7 +105,8 @@ def _by_bytes(sized: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
 def _delete_messages(settings: DeliverySettings, now: datetime, until: float) -> int:
     """Messages that have been final for `metadata_days`, with their recipients and attempts."""
     cutoff = now - timedelta(days=max(settings.metadata_days, settings.content_days))
-    old = Message.objects.filter(account_id=settings.account_id, accepted_at__lte=cutoff)
+    # A report stays as long as what it is about, for the books; then it stands alone.
+    old = Message.objects.filter(account_id=settings.account_id, accepted_at__lte=cutoff, report_of=None)
     old = old.order_by("accepted_at", "pk")
     deleted = 0
     further = Q()

@@ -56,6 +56,18 @@ def test_what_is_known_goes_after_four_hundred_days() -> None:
     assert contents() == {open_.pk}
 
 
+def test_a_report_stays_with_what_it_is_about() -> None:
+    hop = make_hop()
+    about = old(hop, 401, "bounced")
+    make_recipient(hop, "b@ours.example", message=about, state="held", minutes=401 * DAY)
+    report = old(hop, 401)
+    Message.objects.filter(pk=report.pk).update(report="failure", report_of=about)
+    assert retention.run(NOW)[1] == 0
+    about.recipients.filter(state="held").update(state="rejected", final_at=NOW - timedelta(days=401))
+    assert retention.run(NOW)[1] == 2
+    assert not Message.objects.exists()
+
+
 def test_many_go_in_batches_past_those_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH", 4)
     monkeypatch.setattr(retention, "BATCH_BYTES", 250)

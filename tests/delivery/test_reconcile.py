@@ -59,17 +59,50 @@ def test_accepted_is_delivered_bounced_rejected_and_still_here() -> None:
     one, two, three, _four = take(made, "a@x", "b@x", "c@x", "d@x")
     deliver(one)
     end(two, State.BOUNCED)
+    report_on(two)
     end(three, State.REJECTED)
     take(account("two"), "other@x", at=NOW + HOUR)
 
     books = reconcile(Scope(made.pk))
 
     figures = books.balance
-    assert (figures.accepted, figures.delivered, figures.bounced, figures.rejected) == (4, 1, 1, 1)
+    assert (figures.accepted, figures.delivered, figures.bounced, figures.rejected) == (5, 1, 1, 2)
     assert figures.waiting == 1
     assert books.balanced
     assert books.problems == ()
     assert books.duplicates is None
+
+
+def report_on(recipient: Recipient, at: datetime = NOW) -> None:
+    """A bounce, as far as the books look at it, which got lost on its way: only the telling counts."""
+    row = Message.objects.create(
+        account=recipient.message.account,
+        accepted_at=at,
+        size=1,
+        client_address="127.0.0.1",
+        report=Message.Report.FAILURE,
+        report_of=recipient.message,
+        content_deleted_at=at,
+    )
+    Recipient.objects.create(
+        message=row,
+        next_hop=recipient.next_hop,
+        address="bob@else.example",
+        accepted_at=at,
+        next_attempt_at=at,
+        expires_at=at,
+        final_at=at,
+        state=State.REJECTED,
+    )
+
+
+def bounce_without_report(one: Recipient) -> None:
+    end(one, State.BOUNCED)
+
+
+def bounce_with_the_report_on_another(one: Recipient) -> None:
+    end(one, State.BOUNCED)
+    report_on(one, NOW - HOUR)
 
 
 def wait_without_content(one: Recipient) -> None:
@@ -136,6 +169,8 @@ def route_of_another(one: Recipient) -> None:
         (lose_content, "its content is gone, though"),
         (deliver_without_attempt, "delivered, but no attempt says so"),
         (attempt_without_delivery, "an attempt delivered it"),
+        (bounce_without_report, "no report to its sender"),
+        (bounce_with_the_report_on_another, "no report to its sender"),
         (final_without_time, "final, but without the time"),
         (waiting_with_final_time, "has a final time, but still waits"),
         (sending_without_claim, "being sent, but by nobody"),

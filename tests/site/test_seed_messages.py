@@ -30,8 +30,9 @@ def test_thirty_days_of_mail_whose_books_balance(demo: Account) -> None:
     told: list[int] = []
     seed_messages(demo, 9000, NOW, told.append)
 
-    assert told[-1] == Message.objects.count() == 9000
-    accepted = Message.objects.order_by("pk").values_list("accepted_at", flat=True)
+    taken = Message.objects.filter(report="")
+    assert told[-1] == taken.count() == 9000
+    accepted = taken.order_by("pk").values_list("accepted_at", flat=True)
     assert list(accepted) == sorted(accepted)
     assert NOW - timedelta(days=DAYS) <= accepted[0]
     assert NOW - timedelta(days=1) < accepted.reverse()[0] < NOW
@@ -60,7 +61,7 @@ def test_running_it_again_adds(demo: Account) -> None:
     out = StringIO()
     call_command("seed_demo", "--messages", "50", stdout=out)
     call_command("seed_demo", "--messages", "70", stdout=out)
-    assert Message.objects.count() == 120
+    assert Message.objects.filter(report="").count() == 120
     assert "70 of 70 messages" in out.getvalue()
     assert reconcile(Scope(demo.pk)).balanced
 
