@@ -3,6 +3,7 @@
 import delivery.models.functions
 import django.core.validators
 import django.db.models.deletion
+import django.utils.timezone
 from django.db import migrations, models
 
 
@@ -69,6 +70,7 @@ class Migration(migrations.Migration):
                 ('not_before', models.DateTimeField(blank=True, help_text='No attempt before this instant.', null=True)),
                 ('connections', models.PositiveSmallIntegerField(default=1, help_text='Connections allowed while recovering.')),
                 ('backlog_before', models.DateTimeField(blank=True, help_text='While recovering: what was accepted before this instant is backlog.', null=True)),
+                ('used_at', models.DateTimeField(default=django.utils.timezone.now, help_text='When mail was last meant to go there, to the hour.')),
                 ('last_success_at', models.DateTimeField(blank=True, null=True)),
                 ('last_failure_at', models.DateTimeField(blank=True, null=True)),
                 ('last_reply', models.TextField(blank=True, help_text="The server's words, or ours, at the last host failure.")),

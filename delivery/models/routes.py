@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
@@ -118,6 +119,9 @@ class NextHop(models.Model):
         null=True,
         blank=True,
         help_text=_("While recovering: what was accepted before this instant is backlog."),
+    )
+    used_at = models.DateTimeField(
+        default=timezone.now, help_text=_("When mail was last meant to go there, to the hour.")
     )
     last_success_at = models.DateTimeField(null=True, blank=True)
     last_failure_at = models.DateTimeField(null=True, blank=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import idna
 from django.db import transaction
@@ -14,6 +14,8 @@ from django.db.models import Q
 from accounts.services import SCHEDULER, Decision, decision
 from delivery import rules
 from delivery.models import NextHop, Recipient, Route
+
+USED_NOTED = timedelta(hours=1)
 
 
 @dataclass
@@ -72,11 +74,17 @@ def next_hops(places: Collection[tuple[int, str]], now: datetime) -> dict[tuple[
         rows = NextHop.objects.filter(route_id__in=routes, domain__in=domains)
         return {(route, domain): pk for route, domain, pk in rows.values_list("route_id", "domain", "pk")}
 
+    # Said before it is read: what is about to be deleted as unused is then either kept or not found.
+    stale = NextHop.objects.filter(route_id__in=routes, domain__in=domains, used_at__lt=now - USED_NOTED)
+    stale.update(used_at=now)
     hops = found()
     missing = sorted(set(places) - set(hops))
     if missing:
         NextHop.objects.bulk_create(
-            (NextHop(route_id=route, domain=domain, state_since=now) for route, domain in missing),
+            (
+                NextHop(route_id=route, domain=domain, state_since=now, used_at=now)
+                for route, domain in missing
+            ),
             ignore_conflicts=True,  # somebody else may be making the same one
         )
         hops = found()

@@ -11,15 +11,24 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from accounts.models import Account
-from delivery.models import DeliverySettings, Message, MessageContent, Recipient
+from delivery.models import (
+    Attempt,
+    BulkActionItem,
+    DeliverySettings,
+    Message,
+    MessageContent,
+    NextHop,
+    Recipient,
+)
 
 BATCH = 200  # messages
 NEWEST = 1000  # messages
 BATCH_BYTES = 64 * 1024 * 1024
 VACUUM_PAGES = 1000  # of SQLite, a step
+UNUSED = timedelta(days=1)
 GIVE_WAY = 0.01  # seconds between two batches
 RUN_SECONDS = 50.0
 MINUTES = 5  # of each hour, in which it runs as often as the clock comes round
@@ -39,6 +48,7 @@ def run(now: datetime, seconds: float = RUN_SECONDS) -> tuple[int, int]:
     settings = {one.account_id: one for one in _settings()}
     emptied = _delete_contents(settings, now, until)
     gone = sum(_delete_messages(one, now, until) for one in settings.values())
+    _delete_next_hops(now)
     if emptied or gone:
         give_space_back(until)
     return emptied, gone
@@ -122,6 +132,24 @@ def _delete_messages(settings: DeliverySettings, now: datetime, until: float) ->
         deleted += len(due)
         time.sleep(GIVE_WAY)
     return deleted
+
+
+def _delete_next_hops(now: datetime) -> int:
+    """Outbound domains to which nothing refers any more. Inbound a next hop lives as long as its route.
+
+    Not before a day without use: the gateway keeps their keys for a while between RCPT and the commit.
+    """
+    with transaction.atomic():
+        unused = NextHop.objects.exclude(domain="").filter(
+            ~Exists(Recipient.objects.filter(next_hop=OuterRef("pk"))),
+            ~Exists(Attempt.objects.filter(next_hop=OuterRef("pk"))),
+            used_at__lt=now - UNUSED,
+        )
+        ids = set(unused.order_by("pk").values_list("pk", flat=True)[:BATCH])
+        # An undo may lead back there. One pass for all of them: nothing else asks for that column.
+        ids -= set(BulkActionItem.objects.filter(hop_before__in=ids).values_list("hop_before", flat=True))
+        rows = NextHop.objects.filter(pk__in=ids, used_at__lt=now - UNUSED).select_for_update(of=("self",))
+        return len(rows) and NextHop.objects.filter(pk__in=[row.pk for row in rows]).delete()[0]
 
 
 def _all_final(message_ids: Sequence[int], cutoff: datetime) -> list[int]:

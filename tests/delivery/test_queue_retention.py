@@ -8,8 +8,19 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from delivery.models import Attempt, DeliverySettings, Message, MessageContent, NextHop, Recipient
+from delivery.models import (
+    Attempt,
+    BulkAction,
+    BulkActionItem,
+    DeliverySettings,
+    Message,
+    MessageContent,
+    NextHop,
+    Recipient,
+    Route,
+)
 from delivery.services import retention
+from delivery.services.hops import next_hops
 from tests.delivery.queue_rows import NOW, make_hop, make_recipient
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +77,29 @@ def test_a_report_stays_with_what_it_is_about() -> None:
     about.recipients.filter(state="held").update(state="rejected", final_at=NOW - timedelta(days=401))
     assert retention.run(NOW)[1] == 2
     assert not Message.objects.exists()
+
+
+def test_a_domain_that_nothing_refers_to_goes_after_a_day_without_use() -> None:
+    inbound = make_hop()
+    route = Route.objects.create(account=inbound.route.account, name="out", kind=Route.Kind.OUTBOUND)
+
+    def domain(name: str, days: float = 2) -> NextHop:
+        at = NOW - timedelta(days=days)
+        return NextHop.objects.create(route=route, domain=name, state_since=at, used_at=at)
+
+    gone, young, wanted = domain("gone.example"), domain("young.example", 0.9), domain("wanted.example")
+    queued, tried, undone = domain("queued.example"), domain("tried.example"), domain("undone.example")
+    make_recipient(queued, state="held")
+    moved = make_recipient(inbound)
+    Attempt.objects.create(recipient=moved, next_hop=tried, at=NOW, duration_ms=1, result="deferred")
+    action = BulkAction.objects.create(account=route.account, kind="redirect", made_at=NOW, beat_at=NOW)
+    BulkActionItem.objects.create(action=action, recipient=moved, at=NOW, hop_before=undone)
+    NextHop.objects.filter(pk=inbound.pk).update(used_at=NOW - timedelta(days=900))
+    assert next_hops({(route.pk, "wanted.example")}, NOW)[route.pk, "wanted.example"] == wanted.pk
+    retention.run(NOW)
+    assert set(NextHop.objects.all()) == {inbound, young, wanted, queued, tried, undone}
+    again = next_hops({(route.pk, "gone.example")}, NOW)
+    assert again[route.pk, "gone.example"] != gone.pk
 
 
 def test_many_go_in_batches_past_those_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
