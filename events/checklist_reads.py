@@ -136,12 +136,12 @@ def _tested(route: Route, test: RouteTest | None, now: datetime) -> TestedRoute:
 def _queue(event: ContinuityEvent, now: datetime) -> Fact:
     """Through: nothing of its mail waits any more, and the books balance (docs/reconciliation.md)."""
     mail = span(event, now)
-    scope = mail.scope(event.account_id)
-    still = Recipient.objects.filter(scope.recipients, state__in=Recipient.WAITING)
-    waiting = still.order_by().values("pk")[:MANY].count()
+    # What waits and came before its end belongs to it, however long before its start it came.
+    still = Recipient.objects.waiting().filter(next_hop__route__account=event.account_id)
+    waiting = still.filter(accepted_at__lt=mail.end).order_by().values("pk")[:MANY].count()
     if mail.draining or waiting:
         return Fact(False, details={"waiting": waiting, "many": waiting == MANY, "draining": mail.draining})
-    balanced = balance(scope).balanced
+    balanced = balance(mail.scope(event.account_id)).balanced
     return Fact(balanced, at=mail.end if balanced else None, details={"balanced": balanced})
 
 
