@@ -78,7 +78,10 @@ def facts(checklist: Checklist, items: Iterable[ChecklistItem], now: datetime) -
 
 
 def definitions(account_id: int, now: datetime) -> EventQuerySet:
-    """Events that hold mail clients in continuity mode, or will: scheduled or active, client policy on."""
+    """Events that hold mail clients in continuity mode, or will: those scheduled or active.
+
+    Events have no client policy yet; each counts as if it were on.
+    """
     scheduled = Q(state=ContinuityEvent.State.SCHEDULED)
     active = Q(state=ContinuityEvent.State.ACTIVE, ends_at__gt=now)
     return ContinuityEvent.objects.filter(scheduled | active, account=account_id).order_by("starts_at")
