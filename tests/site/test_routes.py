@@ -12,7 +12,17 @@ from django.urls import resolve, reverse
 
 from accounts.models import AuditEntry, Membership, User
 from tests.site.pages import NOW, OF_ROWS, World, make_user, make_world, signed_in
-from tests.site.routes import OWN, PUBLIC, READ_AS_FILES, THEIR_OWN, all_routes, changing, files, for_support
+from tests.site.routes import (
+    API,
+    OWN,
+    PUBLIC,
+    READ_AS_FILES,
+    THEIR_OWN,
+    all_routes,
+    changing,
+    files,
+    for_support,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +55,9 @@ def _walked(world: World) -> list[str]:
 def test_every_address_has_an_expectation(ours: World) -> None:
     walked = {route_of(one) for one in _walked(ours)}
     routes = set(all_routes())
+    for method, address in API:
+        assert Client().generic(method, address).status_code == 401, (method, address)
+        walked.add(route_of(address))
     unknown = routes - walked - PUBLIC - set(OWN)
     assert not unknown, "give each a line in tests/site/pages.py or tests/site/routes.py"
     assert set(OWN) | PUBLIC <= routes, "these are gone"
