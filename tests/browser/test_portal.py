@@ -117,6 +117,7 @@ def test_every_button_does_what_it_says(live_server: LiveServer, world: World, p
         "pause.started",
         "pause.ended",
         "event.stopped",
+        "checklist.opened",
     ]
 
 
