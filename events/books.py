@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
@@ -12,6 +14,8 @@ from delivery.models import NextHop
 from delivery.reads import Scope
 from events.models import ContinuityEvent
 from monitoring.models import Outage
+
+STRETCH = 200
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,10 @@ def span(event: ContinuityEvent, now: datetime) -> Span:
         topic="route",
         at__gte=start,
         action__in=("route.down", "route.recovering", "route.up"),
-    ).order_by("at", "number")
+    )
     away: set[object] = set()
     end = until
-    for action, at, details in rows.values_list("action", "at", "details").iterator(chunk_size=200):
+    for _, action, at, details in _stretches(rows):
         if not away and at > until:
             break
         hop = details.get("next_hop")
@@ -64,3 +68,18 @@ def span(event: ContinuityEvent, now: datetime) -> Span:
     still = still.filter(state__in=(NextHop.State.DOWN, NextHop.State.RECOVERING))
     draining = now < over or still.exists()
     return Span(start, now if draining else end, draining)
+
+
+def _stretches(rows: QuerySet[AuditEntry]) -> Iterator[tuple[int, str, datetime, Any]]:
+    """Number, action, instant, details by time, a stretch at a time: a cursor would read all of them."""
+    rows = rows.order_by("at", "number")
+    stretch = list(rows.values_list("number", "action", "at", "details")[:STRETCH])
+    while stretch:
+        yield from stretch
+        number, _, at, _ = stretch[-1]
+        rest = (
+            rows.filter(Q(at__gt=at) | Q(number__gt=number), at__gte=at) if len(stretch) == STRETCH else None
+        )
+        stretch = (
+            list(rest.values_list("number", "action", "at", "details")[:STRETCH]) if rest is not None else []
+        )
