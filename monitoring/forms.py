@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.forms.boundfield import BoundField
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -187,7 +188,7 @@ class MonitorForm(AccountForm[Monitor]):
         else:
             if self.cleaned_data.get("outbound_password"):
                 self.instance.outbound_sealed_password = encrypt(self.cleaned_data["outbound_password"])
-            ensure_sinks([self.instance])
+            ensure_sinks([self.instance], timezone.now())
         if self.instance._state.adding:
             return super().save(commit)
         # Windows are judged meanwhile: what they move would be put back, and they would be judged again.

@@ -141,6 +141,12 @@ class Pulse(models.Model):
         null=True, blank=True, help_text=_("The last look at ourselves, and heartbeat.")
     )
     witnesses = models.JSONField(default=dict, help_text=_("Who outside answered when, last."))
+    gateway_name = models.CharField(
+        max_length=253, blank=True, help_text=_("Probes come back to the gateway of this name.")
+    )
+    gateway_seen_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("A process of that name was last seen about then.")
+    )
 
     def __str__(self) -> str:
         return f"pulse at {self.ticked_at}"

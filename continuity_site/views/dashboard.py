@@ -142,7 +142,10 @@ def _stop(request: ConsoleRequest) -> str:
 
 def _suspend(request: ConsoleRequest) -> str:
     me = overview.own_contact(reachability(request.account), request.user)
-    contact = me if request.POST.get("whom") == "me" else None
+    just_me = request.POST.get("whom") == "me"
+    if just_me and me is None:  # not everybody instead
+        raise Refused(_("You are not a contact of this account, so nobody alerts you."))
+    contact = me if just_me else None
     suspension = events.suspend(
         request.account.pk,
         actor(request),

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.conf import settings
-
 from delivery.models import SinkMail, SinkRoute
 
 PREFIX = "probe-"
@@ -26,9 +24,8 @@ class Filed:
     data: bytes
 
 
-def new_sinks(account_ids: Sequence[int]) -> list[SinkRoute]:
-    """For each an address of this gateway that nobody can guess, in the same order."""
-    here = settings.GATEWAY_NAME.lower()
+def new_sinks(account_ids: Sequence[int], here: str) -> list[SinkRoute]:
+    """For each an address at the gateway of that name that nobody can guess, in the same order."""
     return SinkRoute.objects.bulk_create(
         SinkRoute(account_id=account_id, address=f"{PREFIX}{secrets.token_hex(8)}@{here}")
         for account_id in account_ids

@@ -15,25 +15,47 @@ from django.db import transaction
 from delivery.services import sinks
 from delivery.services.claims import Host
 from monitoring import letters, rules
-from monitoring.models import Monitor, Probe
+from monitoring.models import Monitor, Probe, Pulse
 from monitoring.probe import Plan
 
 logger = logging.getLogger(__name__)
 
+# The gateway of a name is taken for gone when no process of that name was seen for so long.
+NAME_LASTS = timedelta(minutes=5)
+
 _Key = tuple[int, datetime, str]  # monitor, start of the window, nonce
 
 
-def ensure_sinks(monitors: Iterable[Monitor]) -> None:
-    """Give an address of its own at this gateway to each that has none. Those that are new are not saved.
+def gateway_name(now: datetime) -> str:
+    """The name of the gateway to which probes come back: one for all gateways of the installation.
+
+    That of another gateway takes its place when no process has had it for five minutes: it was renamed.
+    """
+    pulse, ours = Pulse.get(), settings.GATEWAY_NAME.lower()
+    passed = abs(now - pulse.gateway_seen_at) if pulse.gateway_seen_at else NAME_LASTS
+    if pulse.gateway_name == ours and passed < NAME_LASTS / 5:
+        return ours
+    if pulse.gateway_name not in ("", ours) and passed < NAME_LASTS:
+        return pulse.gateway_name
+    same = Pulse.objects.filter(pk=1, gateway_name=pulse.gateway_name, gateway_seen_at=pulse.gateway_seen_at)
+    if same.update(gateway_name=ours, gateway_seen_at=now):
+        return ours
+    return Pulse.get().gateway_name
+
+
+def ensure_sinks(monitors: Iterable[Monitor], now: datetime) -> None:
+    """Give an address of its own at the gateway to each that has none. Those that are new are not saved.
 
     Made anew when the gateway has another name since: mail would not find the old one.
     """
-    here = f"@{settings.GATEWAY_NAME.lower()}"
-    without = [one for one in monitors if one.sink is None or not one.sink.address.endswith(here)]
+    name = gateway_name(now)
+    without = [one for one in monitors if one.sink is None or not one.sink.address.endswith(f"@{name}")]
     if not without:
         return
     with transaction.atomic():
-        for monitor, sink in zip(without, sinks.new_sinks([one.account_id for one in without]), strict=True):
+        for monitor, sink in zip(
+            without, sinks.new_sinks([one.account_id for one in without], name), strict=True
+        ):
             monitor.sink = sink
         Monitor.objects.bulk_update([one for one in without if one.pk], ["sink"])
 
@@ -70,7 +92,7 @@ def claim(now: datetime) -> list[Plan]:
         ],
         ignore_conflicts=True,
     )
-    ensure_sinks(due)
+    ensure_sinks(due, now)
     claimed = Probe.objects.filter(claim=ours, kind=Probe.Kind.OUTBOUND, started_at=now)
     return [plan(probe, monitors[probe.monitor_id], now) for probe in claimed]
 

@@ -87,7 +87,7 @@ def run_test(monitor_id: int, now: datetime, meanwhile: Callable[[], object] | N
     taken = list(tests.filter(claim=ours).select_related("monitor__sink"))
     inbound = [probe for probe in taken if probe.kind == Probe.Kind.TEST_INBOUND]
     outbound = [probe for probe in taken if probe.kind == Probe.Kind.TEST_OUTBOUND]
-    roundtrips.ensure_sinks([probe.monitor for probe in outbound])
+    roundtrips.ensure_sinks([probe.monitor for probe in outbound], now)
     plans = probing.plans(inbound) if inbound else []
     plans += [roundtrips.plan(probe, probe.monitor, now) for probe in outbound]
     return probing.make(plans, now, meanwhile)

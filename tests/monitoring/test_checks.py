@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from accounts.models import AuditEntry
 from accounts.secrets import decrypt, encrypt
@@ -183,3 +184,24 @@ def test_a_tick_with_nothing_to_do_asks_the_same_however_many_there_are(db: None
     few = queries()
     watched(100, START)
     assert queries() == few <= 14
+
+
+def test_probes_of_several_gateways_come_back_to_one_of_them(site: Site, settings: Settings) -> None:
+    def address(name: str, after: timedelta) -> str:
+        settings.GATEWAY_NAME = name
+        services.note_tick(START + after)
+        monitor = Monitor.objects.select_related("sink").get()
+        services.ensure_sinks([monitor], START + after)
+        assert monitor.sink
+        return monitor.sink.address
+
+    minute = timedelta(minutes=1)
+    first = address("MX1.example", 0 * minute)
+    assert first.endswith("@mx1.example")
+    for number in range(1, 20):  # both tick
+        assert address("mx2.example" if number % 3 else "mx1.example", number * minute) == first
+    assert address("mx2.example", 22 * minute) == first
+    renamed = address("mx2.example", 24 * minute)
+    assert renamed.endswith("@mx2.example")
+    assert address("mx1.example", 25 * minute) == renamed
+    assert address("mx2.example", -60 * minute) == renamed, "a clock that was ahead"

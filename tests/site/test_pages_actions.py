@@ -9,11 +9,11 @@ import pytest
 import time_machine
 from django.test import Client
 
-from accounts.models import AuditEntry, Membership
+from accounts.models import AuditEntry, Contact, Membership, User
 from continuity_site.demo import control
 from delivery.models import Message, Pause, Recipient, Route
 from events.models import AlertSettings, ContinuityEvent
-from monitoring.models import Monitor
+from monitoring.models import Monitor, Outage
 from notifications.models import ContactPoint, Suspension
 from tests.site.pages import NOW, World, make_user, make_world, signed_in
 
@@ -82,13 +82,43 @@ def test_suspend(world: World, administrator: Client) -> None:
     assert Suspension.objects.filter(contact=None).count() == 1
 
 
+def test_seen(world: World, administrator: Client) -> None:
+    form = {"request_key": "one"}
+    assert "Noted that you have seen this." in told(administrator, "/actions/seen/", form)
+    entry = AuditEntry.objects.get(action="outage.acknowledged")
+    assert (entry.actor_name, entry.details["outages"]) == ("Maria", [Outage.objects.get().pk])
+    assert "nothing was done twice" in told(administrator, "/actions/seen/", form)
+    Outage.objects.update(closed_at=NOW)
+    assert "There is no outage any more." in told(administrator, "/actions/seen/")
+    assert AuditEntry.objects.filter(action="outage.acknowledged").count() == 1
+
+
+def test_suspend_for_just_me(world: World, administrator: Client) -> None:
+    Suspension.objects.all().delete()
+    form = {"hours": 2, "whom": "me"}
+    Contact.objects.filter(pk=world.contact.pk).update(user=User.objects.get(username="maria"))
+    assert "Notifications to you suspended. They restart 23 Nov 2026, 18:00 CET." in told(
+        administrator, "/actions/suspend/", form
+    )
+    assert Suspension.objects.get().contact == world.contact
+    page = told(administrator, "/actions/suspend/", form)
+    assert "They restart 23 Nov 2026, 20:00 CET." in page, "it adds up"
+    Contact.objects.filter(pk=world.contact.pk).update(user=None)
+    before = Suspension.objects.filter(contact=None).count()
+    page = told(administrator, "/actions/suspend/", form)
+    assert Suspension.objects.filter(contact=None).count() == before, "not everybody instead"
+    assert "You are not a contact" in page
+
+
 def test_nobody_else_changes_anything(world: World) -> None:
     support, stranger, forger = Client(), Client(), Client(enforce_csrf_checks=True)
     support.force_login(make_user("sam", world.account, Membership.Role.SUPPORT))
     stranger.force_login(make_user("stranger", None, None))
     forger.force_login(make_user("maria", world.account, Membership.Role.ADMINISTRATOR))
     before = AuditEntry.objects.count()
-    addresses = [f"/actions/{name}/" for name in ("activate", "extend", "stop", "suspend", "pause", "resume")]
+    addresses = [
+        f"/actions/{name}/" for name in ("activate", "extend", "seen", "stop", "suspend", "pause", "resume")
+    ]
     addresses += [
         "/monitors/add/",
         "/contacts/add/",
