@@ -31,7 +31,8 @@ def gateway_name(now: datetime) -> str:
 
     That of another gateway takes its place when no process has had it for five minutes: it was renamed.
     """
-    pulse, ours = Pulse.get(), settings.GATEWAY_NAME.lower()
+    pulse = Pulse.get()
+    ours: str = settings.GATEWAY_NAME.lower()
     passed = abs(now - pulse.gateway_seen_at) if pulse.gateway_seen_at else NAME_LASTS
     if pulse.gateway_name == ours and passed < NAME_LASTS / 5:
         return ours

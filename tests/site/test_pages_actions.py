@@ -83,7 +83,7 @@ def test_suspend(world: World, administrator: Client) -> None:
 
 
 def test_seen(world: World, administrator: Client) -> None:
-    form = {"request_key": "one"}
+    form: dict[str, object] = {"request_key": "one"}
     assert "Noted that you have seen this." in told(administrator, "/actions/seen/", form)
     entry = AuditEntry.objects.get(action="outage.acknowledged")
     assert (entry.actor_name, entry.details["outages"]) == ("Maria", [Outage.objects.get().pk])
