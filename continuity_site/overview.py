@@ -68,7 +68,7 @@ def drained(account: Account) -> int:
 
 def active_event(account: Account, now: datetime) -> ContinuityEvent | None:
     """The event that makes continuity mode Active at `now`, by the clock."""
-    return ContinuityEvent.objects.active(now).filter(account=account).first()
+    return ContinuityEvent.objects.active(now).for_everyone().filter(account=account).first()
 
 
 def monitors(account: Account, contacts: list[Reachability]) -> list[Monitor]:

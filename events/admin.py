@@ -73,4 +73,4 @@ class ManageLinkAdmin(ReadOnlyAdmin):
 
 @admin.register(AlertSettings)
 class AlertSettingsAdmin(ReadOnlyAdmin):
-    list_display = ("account", "interval_minutes")
+    list_display = ("account", "interval_minutes", "activate_minutes")

@@ -57,7 +57,7 @@ def status(account_id: int, now: datetime, contact: Contact | None = None) -> St
     failing = monitoring.is_failing(account_id)
     return Status(
         now=now,
-        event=ContinuityEvent.objects.active(now).filter(account_id=account_id).first(),
+        event=ContinuityEvent.objects.active(now).for_everyone().filter(account_id=account_id).first(),
         outages=lasting,
         seen=escalation.all_seen(account_id, lasting),
         suspended_until=rules.silenced_until(everybody, now),

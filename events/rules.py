@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 HOURS = (1, 2, 4, 8, 24)
 """What the portal offers for activating, extending and suspending."""
 
 FURTHEST_END = timedelta(days=30)
 """An event ends at most so far ahead of the instant at which its end is set."""
+
+FURTHEST_START = timedelta(days=366)
+"""An event is scheduled to begin at most so far ahead."""
+
+AUTOMATIC_HOURS = 24
+"""So long lasts what an outage activated by itself."""
+
+ASKED_BEFORE_END = timedelta(minutes=30)
+"""So long before an event runs out contacts are asked whether to extend it, while an outage lasts."""
 
 LINK_LIFETIME = timedelta(hours=24)
 
@@ -33,6 +43,27 @@ class NotADuration(ValueError):  # noqa: N818  (an answer to the user)
 
 class TooFarAhead(ValueError):  # noqa: N818  (an answer to the user)
     """The end would lie more than FURTHEST_END ahead."""
+
+
+class NoSuchTime(ValueError):  # noqa: N818  (an answer to the user)
+    """A local time that the clocks leave out when they go forward."""
+
+
+def local_instant(wall: datetime, zone: ZoneInfo, *, end: bool = False) -> tuple[datetime, bool]:
+    """The instant of a wall clock's naive time in a zone, and whether that time comes twice that day.
+
+    Of two, the first is meant for a start and the second for an end: the event covers both.
+    Raises NoSuchTime for one that the clocks leave out.
+    """
+    early, late = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if early.astimezone(zone).replace(tzinfo=None) != wall.replace(tzinfo=None):
+        raise NoSuchTime(wall)
+    return (late if end else early), early != late
+
+
+def scope_of(groups: Iterable[int]) -> str:
+    """The key of a scope: empty for everyone, else the groups' numbers in order. Stable, to be compared."""
+    return ",".join(str(group) for group in sorted(set(groups)))
 
 
 def activated_until(now: datetime, hours: int) -> datetime:

@@ -121,6 +121,11 @@ KINDS: dict[str, Kind] = {
         _("When the disk will be full within a day while deliveries are paused."),
         ("at", *_QUEUE),
     ),
+    "ending": Kind(
+        _("Continuity mode ends"),
+        _("30 minutes before continuity mode runs out while an outage lasts: whether to extend it."),
+        ("event", "until"),
+    ),
     "checklist": Kind(
         _("Checklist reminder"),
         _("Once a day while something of the checklist after an event is still to be done."),

@@ -170,6 +170,12 @@ DECISIONS = {
     "event.activated": _lazy("Continuity mode activated"),
     "event.extended": _lazy("Continuity mode extended"),
     "event.stopped": _lazy("Continuity mode ended"),
+    "event.began": _lazy("Continuity mode began by itself"),
+    "event.scheduled": _lazy("Event scheduled"),
+    "event.changed": _lazy("Scheduled event changed"),
+    "event.cancelled": _lazy("Scheduled event cancelled"),
+    "event.replaced": _lazy("Replaced by a scheduled event"),
+    "event.end_asked": _lazy("Asked whether to extend"),
     "event.ran_out": _lazy("Continuity mode ran out"),
     "checklist.opened": _lazy("Checklist opened"),
     "checklist.item_settled": _lazy("Checklist: settled"),
@@ -271,7 +277,7 @@ def audit_word(action: str) -> str:
 def audit_colour(action: str) -> str:
     """The state class of what a decision led to."""
     red, green = {"outage.opened", "outage.reopened", "route.down"}, {"outage.closed", "route.up"}
-    blue = {"event.activated", "event.extended"}
+    blue = {"event.activated", "event.began", "event.extended"}
     amber = {"pause.started", "route.suspect", "route.recovering", "notifications.suspended", "expiry.warned"}
     for name, actions in (("red", red), ("green", green), ("blue", blue), ("amber", amber)):
         if action in actions:

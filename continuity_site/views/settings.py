@@ -70,9 +70,15 @@ class AlertSettingsForm(AccountForm[AlertSettings]):
         help_text=gettext_lazy("When nobody has seen an outage for so long, the next step is told."),
     )  # fmt: skip
 
+    activate_minutes = forms.IntegerField(
+        label=gettext_lazy("Minutes of outage until continuity mode is activated"), required=False,
+        min_value=1, max_value=1440,
+        help_text=gettext_lazy("Empty: only people activate it. Once for an outage, for 24 hours."),
+    )  # fmt: skip
+
     class Meta:
         model = AlertSettings
-        fields = ["interval_minutes", "step_minutes"]
+        fields = ["interval_minutes", "step_minutes", "activate_minutes"]
 
 
 def _own(model: type[models.Model]) -> Callable[[Account], Any]:

@@ -58,6 +58,10 @@ class AlertSettings(models.Model):
     step_minutes = models.PositiveSmallIntegerField(
         _("minutes until the next step"), default=10, help_text=_("1 to 1440 minutes.")
     )
+    activate_minutes = models.PositiveSmallIntegerField(
+        _("minutes of outage until continuity mode is activated"), null=True, blank=True,
+        help_text=_("1 to 1440 minutes. Empty: only people activate it."),
+    )  # fmt: skip
 
     class Meta(TypedModelMeta):
         constraints = [
@@ -65,6 +69,10 @@ class AlertSettings(models.Model):
                 condition=Q(interval_minutes__range=(15, 1440)), name="alert_interval_range"
             ),
             models.CheckConstraint(condition=Q(step_minutes__range=(1, 1440)), name="alert_step_range"),
+            models.CheckConstraint(
+                condition=Q(activate_minutes=None) | Q(activate_minutes__range=(1, 1440)),
+                name="alert_activate_range",
+            ),
         ]
 
     def __str__(self) -> str:

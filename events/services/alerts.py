@@ -200,7 +200,7 @@ def _is_told(step: _Step) -> bool:
 def _facts(decided: Decision) -> dict[str, object]:
     """What every alert of the account says besides the outage itself."""
     queue = delivery_reads.queue_figures(decided.account.pk)
-    event = ContinuityEvent.objects.active(decided.now).filter(account=decided.account).first()
+    event = ContinuityEvent.objects.active(decided.now).for_everyone().filter(account=decided.account).first()
     return {
         "queued": queue.queued,
         "oldest": queue.oldest.isoformat() if queue.oldest else None,

@@ -18,6 +18,7 @@ READER = "tell-others"
 
 SENTENCES = {
     "event.activated": gettext_noop("{who} activated continuity mode at {at} until {until}."),
+    "event.began": gettext_noop("Continuity mode began by itself at {at} and lasts until {until}."),
     "event.extended": gettext_noop("{who} extended continuity mode at {at} until {until}."),
     "event.stopped": gettext_noop("{who} ended continuity mode at {at}."),
     "notifications.suspended": gettext_noop(
@@ -47,7 +48,9 @@ def tell_others(account_id: int, now: datetime) -> int:
         last = new.aggregate(last=Max("number"))["last"]
         if last is None:
             return 0
-        recent = Q(at__gt=now - rules.TOLD_LATE, by__in=_PEOPLE, action__in=SENTENCES)
+        recent = Q(at__gt=now - rules.TOLD_LATE, action__in=SENTENCES)
+        # Of the clock's decisions only this one: nobody else would say that the mode is on.
+        recent &= Q(by__in=_PEOPLE) | Q(action="event.began")
         actions = [entry for entry in new.filter(recent).order_by("number") if _concerns_all(entry)]
         if actions:
             contacts = list(Contact.objects.filter(account_id=account_id, active=True).order_by("pk"))
@@ -58,7 +61,9 @@ def tell_others(account_id: int, now: datetime) -> int:
 
 
 def _concerns_all(entry: AuditEntry) -> bool:
-    """Whoever silences only himself concerns nobody else."""
+    """Whoever silences only himself concerns nobody else; an event for groups is not the account's mode."""
+    if entry.action.startswith("event.") and entry.details.get("scope"):
+        return False
     return entry.action != "notifications.suspended" or not entry.details.get("contact")
 
 

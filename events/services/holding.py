@@ -37,7 +37,8 @@ def decide(account_id: int, now: datetime) -> int:
 def _forgotten(account_id: int, now: datetime) -> Pause | None:
     """The pause, when for 12 h nobody was told of it and no event was active."""
     pause = Pause.objects.filter(account=account_id, ended_at=None).first()
-    if pause is None or ContinuityEvent.objects.active(now).filter(account=account_id).exists():
+    active = ContinuityEvent.objects.active(now).for_everyone().filter(account=account_id)
+    if pause is None or active.exists():
         return None
     over = ContinuityEvent.objects.exclude(state=ContinuityEvent.State.SCHEDULED).filter(account=account_id)
     last_event = over.aggregate(last=Max(Coalesce("ended_at", "ends_at")))["last"]

@@ -10,13 +10,15 @@ from django.db import OperationalError
 
 from events.services import (
     alerts,
+    automatic,
     checklist,
+    clock,
     draining,
+    ending,
     escalation,
     expiry,
     feed,
     holding,
-    mode,
     suspending,
     watching,
 )
@@ -25,16 +27,19 @@ logger = logging.getLogger(__name__)
 
 
 def tick(now: datetime) -> int:
-    """Close what has run out, alert, warn of mail that goes back, remind of pauses, tell that a queue is
+    """Begin what is scheduled, close what has run out, activate where nobody did, ask whether to extend,
+    alert, warn of mail that goes back, remind of pauses, tell that a queue is
     through, and the others what one did; write down what became of checklists and remind of them.
 
     Returns how many things were decided.
     """
-    ended = each(mode.accounts_run_out(now), mode.close_run_out, now)
+    ended = each(clock.accounts(now), clock.settle, now)
     ended += each(suspending.accounts(now), suspending.end_over, now)
+    ended += each(automatic.accounts(now), automatic.decide, now)
     alerted = each(alerts.accounts(), alerts.decide, now)
     moved = each(escalation.accounts(), escalation.fall_through, now)
     warned = each(expiry.accounts(now), expiry.decide, now)
+    warned += each(ending.accounts(now), ending.decide, now)
     held = each(holding.accounts(), holding.decide, now)
     through = each(draining.accounts(), draining.decide, now)
     watched = each(watching.accounts(now), watching.decide, now)

@@ -13,6 +13,7 @@ from accounts.models import AuditEntry
 from accounts.services import Actor, AlreadyDone, Refused
 from events import reads, services
 from events.models import ContinuityEvent
+from events.services import clock
 from tests.events.conftest import NIGHT, World, make_world
 
 HOUR = timedelta(hours=1)
@@ -110,7 +111,7 @@ def test_the_clock_closes_what_ran_out_once(world: World) -> None:
     activate(world, 1)
     other = make_world("umbrella")
     activate(other, 8)
-    assert services.close_run_out(world.account.pk, NIGHT + HOUR - timedelta(seconds=1)) == 0
+    assert clock.settle(world.account.pk, NIGHT + HOUR - timedelta(seconds=1)) == 0
     services.tick(NIGHT + 3 * HOUR)
     services.tick(NIGHT + 3 * HOUR)
     assert actions().count("event.ran_out") == 1
@@ -166,6 +167,6 @@ def test_of_two_activations_at_once_one_is_told_that_it_is_active() -> None:
 def test_two_ticks_at_once_close_an_event_once() -> None:
     world = make_world()
     activate(world, 1)
-    results = at_once([lambda: services.close_run_out(world.account.pk, NIGHT + HOUR)] * 4)
+    results = at_once([lambda: clock.settle(world.account.pk, NIGHT + HOUR)] * 4)
     assert sorted(map(str, results)) == ["0", "0", "0", "1"]
     assert actions().count("event.ran_out") == 1
