@@ -13,7 +13,8 @@ from django.db.models.functions import Left, StrIndex
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
-import accounts.people.models  # noqa: F401  (Django looks for models here)
+import accounts.people.models
+import accounts.tokens.models  # noqa: F401  (Django looks for models here)
 from accounts import addresses
 from accounts.signin.sessions import Session as Session
 

@@ -6,6 +6,8 @@ from django.urls import URLPattern, URLResolver, include, path
 from accounts import views as accounts
 from accounts.signin.urls import own_urls, sign_in_urls
 from accounts.signin.views import SignOut
+from accounts.tokens.views import tokens
+from continuity_site.api import api
 from continuity_site.health import healthz
 from continuity_site.views import dashboard, demo, readiness, settings
 from delivery.urls import settings_urls
@@ -36,6 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("settings/", settings.overview, name="settings"),
     path("settings/", include(settings_urls)),
     path("settings/texts/", include("notifications.text_urls")),
+    path("settings/tokens/", tokens, name="api-tokens"),
     path("settings/zone/", settings.zone, name="zone"),
     path("settings/<slug:part>/", settings.edit, name="settings-edit"),
     path("settings/<slug:part>/<int:pk>/", settings.edit, name="settings-edit"),
@@ -44,6 +47,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("demo/send/", demo.send, name="demo-send"),
     path("demo/server/", demo.server, name="demo-server"),
     path("demo/letter/<int:pk>/", demo.letter, name="demo-letter"),
+    path("api/v1/", api.urls),
     path("healthz", healthz, name="healthz"),
     path("admin/", admin.site.urls),
 ]

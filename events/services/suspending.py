@@ -81,3 +81,12 @@ def _over(account_id: int, now: datetime) -> list[tuple[Suspension, datetime]]:
         if at is not None and at <= now:
             found.append((one, at))
     return found
+
+
+def end(account_id: int, actor: Actor, suspension_id: int, *, now: datetime | None = None) -> bool:
+    """End one suspension of the account now; False where none such runs."""
+    with decision(account_id, actor, now=now) as made:
+        running = Suspension.objects.filter(pk=suspension_id, account=account_id, until__gt=made.now).first()
+        if running is not None:
+            notifications.end_suspension(made, running, made.now)
+    return running is not None

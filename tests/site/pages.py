@@ -139,6 +139,7 @@ WRITING = {
     "person-add": "/people/add/",
     "group-add": "/people/groups/add/",
     "people-imports": "/people/import/",
+    "api-tokens": "/settings/tokens/",
 }
 FOR_ADMINISTRATORS = {
     *WRITING,

@@ -18,9 +18,23 @@ PUBLIC = {
     "m/<str:token>/<str:action>/",
     "receipts/^twilio/(?P<message_id>\\d{1,18}\\.\\d{1,18})/$",
     "healthz",
+    "api/v1/",  # nothing is there
+    "api/v1/openapi.json",
 }
 # The API, as (method, address): refused without a token.
-API: list[tuple[str, str]] = []
+API: list[tuple[str, str]] = [
+    ("GET", "/api/v1/status"),
+    ("GET", "/api/v1/events"),
+    ("POST", "/api/v1/events"),
+    ("POST", "/api/v1/events/active/extend"),
+    ("POST", "/api/v1/events/active/stop"),
+    ("GET", "/api/v1/suspensions"),
+    ("POST", "/api/v1/suspensions"),
+    ("DELETE", "/api/v1/suspensions/1"),
+    ("POST", "/api/v1/pause"),
+    ("POST", "/api/v1/resume"),
+    ("GET", "/api/v1/audit"),
+]
 # Of the signed-in user, whatever account they look at.
 OWN = {
     "account/": 405,
