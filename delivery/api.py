@@ -17,7 +17,7 @@ class Why(Schema):
     """Why, for the audit."""
 
     model_config = ConfigDict(extra="forbid")
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] = ""
 
 
 class Held(Schema):

@@ -29,7 +29,7 @@ class Hours(Schema):
 class NewEvent(Hours):
     """An event that begins now."""
 
-    title: Annotated[str, Field(max_length=120)] = ""
+    title: Annotated[str, Field(max_length=120, pattern=r"^[^\x00]*$")] = ""
 
 
 class NewSuspension(Hours):
@@ -42,7 +42,7 @@ class Reason(Schema):
     """Why, for the audit."""
 
     model_config = ConfigDict(extra="forbid")
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] = ""
 
 
 class Event(Schema):
@@ -145,7 +145,9 @@ def suspend(request: HttpRequest, asked: NewSuspension, key: Key) -> dict[str, A
     """Suspend outage alerts for 1, 2, 4, 8 or 24 hours more."""
 
     def do(account: int, actor: Any, request_key: str) -> Silence:
-        contact = Contact.objects.filter(pk=asked.contact_id, account=account).first()
+        contact = None
+        if asked.contact_id is not None:
+            contact = Contact.objects.filter(pk=asked.contact_id, account=account).first()
         if asked.contact_id is not None and contact is None:
             raise Problem(404, "not_found", "There is no such contact.")
         made = services.suspend(account, actor, asked.hours, contact=contact, request_key=request_key)

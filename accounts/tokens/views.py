@@ -52,6 +52,4 @@ def tokens(request: ConsoleRequest) -> HttpResponse:
         return redirect("api-tokens")
     found = ApiToken.objects.filter(account=account, revoked_at=None).order_by("name", "pk")
     context = {"form": form, "secret": secret, "tokens": list(found)}
-    response = render(request, "accounts/tokens.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, "accounts/tokens.html", context)  # no-store, as every console page
