@@ -189,6 +189,7 @@ class AuditEntry(models.Model):
         CONTACT = "contact", _("Contact, by link")
         SCHEDULER = "scheduler", _("Scheduler")
         API = "api", _("API")
+        PERSON = "person", _("Person, by link")
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="audit")
     number = models.PositiveBigIntegerField()

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.audit import entry_hash
-from accounts.models import Account, AuditEntry, Contact, User
+from accounts.models import Account, AuditEntry, Contact, Person, User
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class Actor:
     @classmethod
     def contact(cls, contact: Contact, ip_address: str | None = None) -> Actor:
         return cls(AuditEntry.By.CONTACT, contact.name, contact.pk, ip_address)
+
+    @classmethod
+    def person(cls, person: Person, ip_address: str | None = None) -> Actor:
+        return cls(AuditEntry.By.PERSON, person.name, person.pk, ip_address)
 
 
 SCHEDULER = Actor(AuditEntry.By.SCHEDULER, "Continuity")

@@ -14,6 +14,7 @@ from delivery.urls import settings_urls
 from events import monitor_page
 from events.console_views import steps
 from notifications.bulk.views import people_list
+from notifications.people import views as own_pages
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard.dashboard, name="dashboard"),
@@ -33,6 +34,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("contacts/", include("notifications.urls")),
     path("people/", people_list, name="people"),
     path("people/", include("accounts.people.urls")),
+    path("people/links/", own_pages.links, name="people-links"),
+    path("people/<int:pk>/link/", own_pages.link, name="person-link"),
+    path("me/<str:token>/", own_pages.own_page, name="own-page"),
     path("notices/", include("notifications.bulk.urls")),
     path("receipts/", include("notifications.receipt_urls")),
     path("settings/", settings.overview, name="settings"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 
-_TOKEN = re.compile(r"(/m/)[^/\s\"'?&]+")
+# The portal, and a person's own page.
+_TOKEN = re.compile(r"(/me?/)[^/\s\"'?&]+")
 _SERVERS = ("gunicorn.access", "gunicorn.error", "django.request", "django.server", "django.security.csrf")
 
 
@@ -15,15 +16,15 @@ def redacted(text: str) -> str:
 
 
 class RedactTokens(logging.Filter):
-    """Replaces the token in `/m/<token>/`, in the message and in the traceback. Lets every record pass."""
+    """Replaces the token in `/m/<token>/` and `/me/<token>/`, also in tracebacks. Lets every record pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if "/m/" in message:
+        if _TOKEN.search(message):
             record.msg, record.args = redacted(message), ()
         if record.exc_info and not record.exc_text:
             text = logging.Formatter().formatException(record.exc_info)
-            if "/m/" in text:
+            if _TOKEN.search(text):
                 record.exc_text = redacted(text)
         return True
 

@@ -4,6 +4,7 @@ from django.utils import timezone
 
 from notifications import services
 from notifications.bulk import sending as notices
+from notifications.people import sending as codes
 
 
 def send(notification_id: int) -> None:
@@ -13,7 +14,14 @@ def send(notification_id: int) -> None:
 
 def sweep() -> int:
     """Send what is due and what a crash left behind."""
-    return services.send_due(timezone.now())
+    now = timezone.now()
+    codes.sweep(now)
+    return services.send_due(now)
+
+
+def send_code(code_id: int) -> None:
+    """Send a code that a person asked for on their own page."""
+    codes.send(code_id, timezone.now())
 
 
 def send_notice(notice_id: int) -> None:

@@ -11,7 +11,8 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext.db.models import TypedModelMeta
 
-import notifications.bulk.models  # noqa: F401  (Django looks for models here)
+import notifications.bulk.models
+import notifications.people.models  # noqa: F401  (Django looks for models here)
 from accounts.models import Account, Contact, MailDomain
 from notifications import addresses, codes
 

@@ -59,6 +59,7 @@ def _edit(
         return redirect("people")
     title = str(found.name) if found else adding
     context = {"form": form, "title": title, "found": found, "warning": _warning(found)}
+    context["personal"] = isinstance(found, Person)
     return render(request, "accounts/person.html", context)
 
 

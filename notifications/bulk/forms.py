@@ -31,9 +31,10 @@ class NoticeForm(AccountForm[Notice]):
             "groups": forms.CheckboxSelectMultiple,
         }
         help_texts = {
+            "text": gettext_lazy("{link} becomes each person's own page, to check how they are reached."),
             "sms_text": gettext_lazy(
                 "Needed when somebody is reached by SMS, also because the e-mail failed."
-            )
+            ),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -31,6 +31,7 @@ class Claimed:
     id: int
     address: str
     tries: int
+    person: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def claim(notice_id: int, channel: str, token: str, room: int, now: datetime) ->
         due = NoticeRecipient.objects.due(notice_id, now).filter(channel=channel)
         if connection.features.has_select_for_update_skip_locked:
             due = due.select_for_update(skip_locked=True, no_key=True)
-        found = [Claimed(*row) for row in due.values_list("pk", "address", F("tries") + 1)[:room]]
+        found = [Claimed(*row) for row in due.values_list("pk", "address", F("tries") + 1, "person")[:room]]
         NoticeRecipient.objects.filter(pk__in=[copy.id for copy in found], state=Copy.PENDING).update(
             state=Copy.SENDING, claim=token, claimed_at=now, tries=F("tries") + 1
         )

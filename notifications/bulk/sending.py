@@ -125,7 +125,7 @@ class _Slice:
 
     def _render(self, channel: str) -> Callable[[Claimed], Rendered]:
         notice, name = self.notice, self.notice.account.name
-        return lambda copy: texts.render(notice, name, channel, copy.address, copy.id)
+        return lambda copy: texts.render(notice, name, channel, copy)
 
     def _turn(self, fates: list[Fate]) -> bool:
         """Write down what became of copies, and give the lanes new ones while there is time, in one

@@ -88,7 +88,7 @@ def verify(
         action = "contact_point.verified" if right else "contact_point.wrong_code"
         made.record(action, subject=f"contact_point:{point.pk}", contact=point.contact_id)
     if not right:
-        raise Refused(_wrong(codes.GUESSES - point.wrong_codes))
+        raise Refused(wrong(codes.GUESSES - point.wrong_codes))
     return point
 
 
@@ -123,7 +123,7 @@ def _send(made: Decision, point: ContactPoint, kind: str, worth: timedelta) -> N
     asked = list(lately)
     same = [at for of, what, at in asked if (of, what) == (point.pk, kind)]
     if early := codes.sent_too_often(same, [at for _of, _what, at in asked], made.now):
-        raise Refused(_too_soon(math.ceil((early.until - made.now).total_seconds())))
+        raise Refused(too_soon(math.ceil((early.until - made.now).total_seconds())))
     context = {"account": made.account.name, "stale_minutes": worth // timedelta(minutes=1)}
     key = f"{kind}:{point.pk}:{made.now.isoformat()}"
     sent = notify(made, point.contact, kind, context, key, point=point)
@@ -131,14 +131,16 @@ def _send(made: Decision, point: ContactPoint, kind: str, worth: timedelta) -> N
     return sent
 
 
-def _too_soon(seconds: int) -> str:
+def too_soon(seconds: int) -> str:
+    """That another code has to wait."""
     if seconds < 120:
         return _("One was sent just now. Wait %(n)s seconds before the next.") % {"n": seconds}
     minutes = -(-seconds // 60)
     return _("Too many were sent within the last hour. Wait %(n)s minutes.") % {"n": minutes}
 
 
-def _wrong(left: int) -> str:
+def wrong(left: int) -> str:
+    """That a code was not the right one, and how many tries are left."""
     if left == 0:
         return _("This is not the code, and it was the last try. Send a new one.")
     return ngettext(

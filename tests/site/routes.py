@@ -16,6 +16,7 @@ PUBLIC = {
     "sign-in/oidc/back/",
     "m/<str:token>/",
     "m/<str:token>/<str:action>/",
+    "me/<str:token>/",
     "receipts/^twilio/(?P<message_id>\\d{1,18}\\.\\d{1,18})/$",
     "healthz",
     "api/v1/",  # nothing is there
@@ -71,6 +72,8 @@ def changing(world: World) -> list[str]:
         f"{domain}/remove/",
         f"{domain}/import/",
         "/settings/texts/outage/de/letter/",
+        f"/people/{world.account.people.latest('pk').pk}/link/",
+        "/people/links/",
         "/demo/send/",
         "/demo/server/",
     ]
