@@ -89,14 +89,10 @@ def test_looking_for_work_costs_the_same_however_long_the_queue(hop: NextHop) ->
 def test_a_message_at_which_the_host_fails_does_not_hold_up_the_others(
     server: MailServer, hop: NextHop
 ) -> None:
-    server.reply("end", "452 4.3.1 This one breaks me")
-    poison = queue(hop, "poison@acme.example")
+    server.reply("mail", "452 4.3.1 This one breaks me", to="broken@")
+    poison = queue(hop, "poison@acme.example", sender="broken@outside.example")
     with running_courier():
         eventually(lambda: state_of(hop) == "down", "down")
-        server.behave()
-        server.reply("mail", "452 4.3.1 This one breaks me", to="broken@")
-        poison.sender = "broken@outside.example"
-        poison.save()
         queue_many(hop, 20)
         eventually(lambda: states() == {"queued": 1, "delivered": 20}, "the others delivered")
     assert poison.recipients.get().state == "queued"
