@@ -15,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Membership
 from accounts.services import SCHEDULER, decision
 from delivery.models import MessageContent, Recipient
-from tests.site.pages import FOR_ADMINISTRATORS, NOW, OF_ROWS, SECRET, World, make_user, make_world
+from tests.site.pages import FOR_ADMINISTRATORS, NOW, OF_ROWS, World, make_user, make_world
+from tests.site.rows import SECRET
 
 pytestmark = pytest.mark.django_db
 ADMINISTRATOR, SUPPORT = Membership.Role.ADMINISTRATOR, Membership.Role.SUPPORT

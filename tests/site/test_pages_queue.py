@@ -13,7 +13,8 @@ from accounts.models import AuditEntry, Membership
 from delivery.models import BulkAction, MessageContent, NextHop, Recipient
 from delivery.reads import search
 from delivery.services import queue_actions, queue_steps
-from tests.site.pages import NOW, SECRET, World, make_world, signed_in
+from tests.site.pages import NOW, World, make_world, signed_in
+from tests.site.rows import SECRET
 
 pytestmark = pytest.mark.django_db
 
